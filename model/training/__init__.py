@@ -1,0 +1,1 @@
+"""Training and evaluation of DPDF-LQ: datasets, metrics, the one training loop."""

@@ -1,0 +1,1 @@
+"""A clip and its transcript in, numbers out. Knows neither HTTP nor network layers."""
