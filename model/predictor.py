@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.inputs import FeatureSchema, Sample
+import numpy as np
+import torch
+
+from model.checkpoint import CheckpointHeader, file_sha256, load_checkpoint
+from model.dpdf_lq import DPDFLQ
+from model.encoder import merge_low_rank_changes
+from model.inputs import FeatureSchema, Sample, collate
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +24,7 @@ class Prediction:
         global_weight: weight of the global path, eq. 33, 0..1.
         local_weight: weight of the local path; the two sum to 1.
         layer_gates: a row a learnable-query layer: weights of (text, audio, video), eq. 13, each
-            row sums to 1.
+            row sums to 1; an absent modality has 0.
     """
 
     raw_score: float
@@ -41,25 +47,87 @@ class Predictor:
     """DPDF-LQ with trained weights, on CUDA if present, else on the CPU.
 
     Not thread-safe: one caller at a time (the service's micro-batcher).
+
+    Attributes:
+        identity: which weights these are.
+        schema: the features they take.
+        device: where they are.
     """
 
-    identity: ModelIdentity
-    schema: FeatureSchema
+    def __init__(
+        self, model: DPDFLQ, header: CheckpointHeader, checkpoint_sha256: str, device: torch.device
+    ) -> None:
+        for encoder in (model.global_encoder, model.local_encoder):
+            if encoder is not None:
+                merge_low_rank_changes(encoder)
+        self._model = model.to(device).eval()
+        self.device = device
+        self.schema = header.schema
+        self.identity = ModelIdentity(
+            name=header.name,
+            version=header.version,
+            encoder=header.config.encoder,
+            checkpoint_sha256=checkpoint_sha256,
+        )
 
     @classmethod
-    def load(cls, checkpoint: Path, *, schema: FeatureSchema, device: str = "auto") -> Predictor:
+    def load(
+        cls,
+        checkpoint: Path,
+        *,
+        schema: FeatureSchema,
+        device: str = "auto",
+        encoder_folder: Path | None = None,
+    ) -> Predictor:
         """Load weights, check that they were trained on `schema`, move them to the device.
 
         Args:
             checkpoint: a ``.safetensors`` file written by training.
             schema: the features in force.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+            encoder_folder: where the pinned encoder is; None = the installed package or the hub.
 
         Raises:
             CheckpointError: missing or damaged file, or another schema.
+            EncoderUnavailable: the pinned encoder cannot be had.
+            RuntimeError: the device is not there.
         """
-        raise NotImplementedError
+        model, header = load_checkpoint(checkpoint, schema=schema, encoder_folder=encoder_folder)
+        return cls(model, header, file_sha256(checkpoint), choose_device(device))
 
+    @torch.inference_mode()
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """Score a batch (at least one sample); a sample's score does not depend on the others."""
-        raise NotImplementedError
+        inputs = collate(samples)
+        if self.device.type == "cuda":
+            inputs = inputs.pin_memory()
+        outputs = self._model(inputs.to(self.device, non_blocking=True)).cpu()
+        return [
+            Prediction(
+                raw_score=float(score),
+                global_weight=float(gate[0]),
+                local_weight=float(gate[1]),
+                layer_gates=tuple((float(t), float(a), float(v)) for t, a, v in layers),
+            )
+            for score, gate, layers in zip(
+                outputs.score, outputs.path_gate, outputs.layer_gates, strict=True
+            )
+        ]
+
+    def warm_up(self, batch_sizes: Sequence[int] = (1, 2)) -> None:
+        """Run batches of made-up clips, so that the first request pays for no first time."""
+        schema = self.schema
+        sample = Sample(
+            input_ids=np.full(16, 100, np.int64),
+            audio=np.zeros((30, len(schema.audio_columns)), np.float32),
+            video=np.zeros((30, len(schema.video_columns)), np.float32),
+        )
+        for size in batch_sizes:
+            self.predict([sample] * size)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called by name; ``"auto"`` is CUDA if present, else the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

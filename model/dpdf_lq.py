@@ -1,0 +1,155 @@
+"""DPDF-LQ put together: two encoders, two paths, the gate and the head (Zhou et al., EMNLP 2025)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+from transformers import BertModel
+
+from model.config import MODALITIES, DPDFConfig
+from model.encoder import add_low_rank_changes, build_encoder
+from model.global_path import GlobalPath
+from model.inputs import ModelInputs
+from model.local_path import LocalPath
+from model.path_gate import PathGate
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOutputs:
+    """A batch's answers.
+
+    Attributes:
+        score: (B,) unclipped sentiment, the scale of the labels is -3..3.
+        path_gate: (B, 2) weights of the global and the local path, sum 1.
+        layer_gates: (B, layers, 3) weights of text, audio and video in each query layer, sum 1;
+            no layers where the configuration has no DGLQA.
+    """
+
+    score: Tensor
+    path_gate: Tensor
+    layer_gates: Tensor
+
+    def cpu(self) -> ModelOutputs:
+        """The same in float32 on the CPU."""
+        return ModelOutputs(*(getattr(self, field.name).float().cpu() for field in fields(self)))
+
+
+class Standardise(nn.Module):
+    """(x - mean) / std a column, by the training data's statistics; NaN becomes the mean.
+
+    Fresh, it changes nothing but NaN.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, columns: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(columns))
+        self.register_buffer("std", torch.ones(columns))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, L, columns) to the same shape, without NaN."""
+        return torch.nan_to_num((x - self.mean) / self.std, nan=0.0)
+
+
+class DPDFLQ(nn.Module):
+    """The whole model, eq. 1-35.
+
+    Text goes through an encoder of its own in each path; audio and video are standardised. Where
+    a path is switched off its gate weight is 0.
+
+    Args:
+        config: sizes and switches.
+        global_encoder: BERT of the global path; None = built fresh, or not needed.
+        local_encoder: BERT of the local path, likewise.
+    """
+
+    def __init__(
+        self,
+        config: DPDFConfig,
+        global_encoder: BertModel | None = None,
+        local_encoder: BertModel | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.encoder_shape.hidden
+        self.standardise_audio = Standardise(config.audio_columns)
+        self.standardise_video = Standardise(config.video_columns)
+        self.global_encoder = _adapted(global_encoder, config) if config.global_path else None
+        self.local_encoder = _adapted(local_encoder, config) if config.local_path else None
+        self.global_path = GlobalPath(hidden, config) if config.global_path else None
+        self.local_path = LocalPath(hidden, config) if config.local_path else None
+        both = config.global_path and config.local_path
+        self.path_gate = PathGate(config.width) if both and config.path_gate else None
+        self.head = _head(config)
+
+    def forward(self, inputs: ModelInputs) -> ModelOutputs:
+        """Score a batch."""
+        masks = {
+            name: getattr(inputs, f"{name}_mask") & (name in self.config.modalities)
+            for name in MODALITIES
+        }
+        others = (
+            self.standardise_audio(inputs.audio).masked_fill(~masks["audio"][..., None], 0.0),
+            masks["audio"],
+            self.standardise_video(inputs.video).masked_fill(~masks["video"][..., None], 0.0),
+            masks["video"],
+        )
+        batch = inputs.input_ids.shape[0]
+        layer_gates = others[0].new_zeros(batch, 0, 3)
+        features: list[Tensor] = []
+        if self.global_path is not None and self.global_encoder is not None:
+            text = _encode(self.global_encoder, inputs.input_ids, masks["text"])
+            f_global, layer_gates = self.global_path(text, masks["text"], *others)
+            features.append(f_global)
+        if self.local_path is not None and self.local_encoder is not None:
+            text = _encode(self.local_encoder, inputs.input_ids, masks["text"])
+            features.append(self.local_path(text, masks["text"], *others))
+        fused, path_gate = self._fuse(features)
+        return ModelOutputs(self.head(fused).squeeze(-1), path_gate, layer_gates)
+
+    def _fuse(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        first = features[0]
+        if self.path_gate is not None:
+            fused, weights = self.path_gate(*features)
+            return fused, weights
+        fixed = (self.config.global_path, self.config.local_path)
+        weights = first.new_tensor(fixed).expand(first.shape[0], 2) / len(features)
+        return torch.stack(features).mean(dim=0), weights
+
+
+def _adapted(encoder: BertModel | None, config: DPDFConfig) -> BertModel:
+    if encoder is None:
+        encoder = build_encoder(config.encoder_shape, pooler=config.encoder_pooler)
+    if config.encoder_rank is not None:
+        add_low_rank_changes(encoder, config.encoder_rank)
+    return encoder
+
+
+def _encode(encoder: BertModel, input_ids: Tensor, mask: Tensor) -> Tensor:
+    """Token states (B, T, encoder width) of the encoder's last layer."""
+    # A clip without text still goes through BERT with the batch; one visible position keeps its
+    # attention defined, and the mask keeps what comes out of it from being used.
+    visible = mask.clone()
+    visible[:, 0] = True
+    # A finished (B, 1, T, T) mask: from a (B, T) one transformers makes its own by asking the
+    # device whether anything is padded, which stalls CUDA and is impossible on `meta`.
+    length = input_ids.shape[1]
+    pairs = visible[:, None, None, :].expand(-1, 1, length, length)
+    states: Tensor = encoder(input_ids=input_ids, attention_mask=pairs).last_hidden_state
+    return states
+
+
+def _head(config: DPDFConfig) -> nn.Module:
+    """ŷ of eq. 35: one linear map, or the authors' d -> hidden -> 1 with ReLU and dropout."""
+    if config.head_hidden is None:
+        return nn.Linear(config.width, 1)
+    return nn.Sequential(
+        nn.Linear(config.width, config.head_hidden),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(config.head_hidden, 1),
+    )

