@@ -2,9 +2,22 @@
 
 Columns after the CH-SIMS set (Yu et al., ACL 2020: zero-crossing rate, 20 MFCC, 12 CQT chroma),
 with log F0 and loudness added, and OpenFace 2.x's action unit intensities (0-5).
+
+Every number that changes the value of a feature is here and is spelled out in a rule, so that
+changing one changes the fingerprint.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from preprocessing.clip import SOUND_RATE
+
+if TYPE_CHECKING:
+    from model.inputs import FeatureSchema
+
+NAME = "dpdf-1"
+"""Name and version of the extractor."""
 
 STEPS_PER_SECOND = 10
 """Rate of the frames analysed and of the pooled sound (1/s)."""
@@ -22,10 +35,76 @@ AUDIO_COLUMNS: tuple[str, ...] = (
 """35 columns. zcr: share of sign changes 0-1; mfcc: dB-based, htk=True; chroma 0-1; log_f0:
 ln(Hz), NaN where unvoiced; rms_db: dB relative to the clip's own speech level."""
 
-ACTION_UNITS: tuple[str, ...] = tuple(
-    "01 02 04 05 06 07 09 10 12 14 15 17 20 23 25 26 45".split()
+HOP = 512
+"""Samples between two analysis frames (23.2 ms)."""
+
+WINDOW = 2048
+"""Samples in an analysis frame (92.9 ms)."""
+
+SPEECH_DBFS = -26.0
+"""Level that active speech is scaled to (dB re full scale; the nominal level of ITU-T P.56)."""
+
+ACTIVE_DB = 30.0
+"""Frames within this many dB of the clip's loud frames count as active speech."""
+
+SILENCE_DBFS = -70.0
+"""Sound whose active level is below this holds no speech (dB re full scale)."""
+
+LOWEST_DB = -60.0
+"""Floor of rms_db (dB re the clip's speech level)."""
+
+F0_RANGE = (60.0, 600.0)
+"""Range searched for the fundamental frequency of a voice (Hz)."""
+
+VOICED_CORRELATION = 0.5
+"""Least normalised correlation of a voiced frame with itself one period later."""
+
+AUDIO_RULE = (
+    f"librosa 0.11; mono {SOUND_RATE} Hz; mean removed; frames of {WINDOW} every {HOP}, centred, "
+    f"zero padded; active frames are within {ACTIVE_DB:g} dB of the 95th percentile of the frame "
+    f"levels, their mean power is scaled to {SPEECH_DBFS:g} dBFS; below {SILENCE_DBFS:g} dBFS the "
+    f"sound is silent; zero_crossing_rate; mfcc 20 of 128 htk mel bands, power_to_db top_db 80; "
+    f"chroma_cqt 7 octaves from C1, 36 bins an octave, tuning 0; log_f0 by yin "
+    f"{F0_RANGE[0]:g}-{F0_RANGE[1]:g} Hz, voiced where the frame is active and correlates by at "
+    f"least {VOICED_CORRELATION:g} with itself one period later; rms_db re active level, at least "
+    f"{LOWEST_DB:g}; mean of the frames whose centre lies in each 1/{STEPS_PER_SECOND} s, of the "
+    f"voiced frames for log_f0"
+)
+"""How sound becomes rows: `preprocessing.audio`."""
+
+ACTION_UNITS: tuple[str, ...] = (
+    *("01", "02", "04", "05", "06", "07", "09", "10", "12"),
+    *("14", "15", "17", "20", "23", "25", "26", "45"),
 )
 """OpenFace 2.x's action units with an intensity."""
 
 VIDEO_COLUMNS: tuple[str, ...] = tuple(f"AU{unit}_r" for unit in ACTION_UNITS)
 """17 columns, OpenFace's intensities 0-5, NaN where the tracker has no estimate."""
+
+VIDEO_RULE = (
+    f"upright frames, the first at or after each tick of 1/{STEPS_PER_SECOND} s since the first "
+    f"frame, none twice; longest side at most 1280 pixels; mediapipe 0.10.21 face mesh; OpenFace "
+    f"action unit intensities 0-5; frames without a face dropped"
+)
+"""How frames become rows: `preprocessing.decode` and `preprocessing.face`."""
+
+
+def feature_schema(tokenizer: str) -> FeatureSchema:
+    """Build the schema in force for an encoder's vocabulary.
+
+    Args:
+        tokenizer: sha256 of the WordPiece vocabulary (hex), `preprocessing.text.WordPiece.sha256`.
+    """
+    # Imported here: it loads torch, which the processes that only extract features do without.
+    from model.inputs import FeatureSchema
+
+    return FeatureSchema(
+        name=NAME,
+        tokenizer=tokenizer,
+        max_tokens=MAX_TOKENS,
+        steps_per_second=STEPS_PER_SECOND,
+        audio_columns=AUDIO_COLUMNS,
+        video_columns=VIDEO_COLUMNS,
+        audio_rule=AUDIO_RULE,
+        video_rule=VIDEO_RULE,
+    )
