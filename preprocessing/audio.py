@@ -11,6 +11,7 @@ from __future__ import annotations
 import librosa
 import numpy as np
 from numpy.typing import NDArray
+from scipy import signal
 
 from preprocessing import schema
 from preprocessing.clip import SOUND_RATE, AudioFeatures, Sound
@@ -35,9 +36,7 @@ def analyse(sound: Sound) -> AudioFeatures:
         Rows in the order of `schema.AUDIO_COLUMNS`. NaN only in ``log_f0``, where no frame of the
         step is voiced. Sound below the silence floor, also an empty one, gives no rows.
     """
-    samples = sound.samples
-    if len(samples):
-        samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
+    samples = _without_rumble(sound.samples)
     rms = _frame_rms(samples)
     level = _speech_level(rms)
     silent = level < schema.SILENCE_DBFS
@@ -57,6 +56,13 @@ def warm_up() -> None:
 
 def _decibels(amplitude: Floats) -> Floats:
     return np.asarray(20 * np.log10(np.maximum(amplitude, 10 ** (QUIETEST_DBFS / 20))))
+
+
+def _without_rumble(samples: Floats) -> Floats:
+    if not len(samples):
+        return samples
+    filter_ = signal.butter(4, schema.HIGH_PASS, "highpass", fs=SOUND_RATE, output="sos")
+    return np.asarray(signal.sosfilt(filter_, samples - samples.mean(dtype=np.float64)))
 
 
 def _frame_rms(samples: Floats) -> Floats:
@@ -86,17 +92,18 @@ def _columns(samples: Floats, rms_db: Floats) -> Floats:
         ),
         librosa.feature.mfcc(S=librosa.power_to_db(mel), n_mfcc=20),
         librosa.feature.chroma_cqt(y=padded, sr=SOUND_RATE, hop_length=schema.HOP, tuning=0.0),
-        _log_f0(samples, active=rms_db >= -schema.ACTIVE_DB)[None],
+        _log_f0(samples, loud=rms_db >= -schema.VOICED_DB)[None],
         np.maximum(rms_db, schema.LOWEST_DB)[None],
     ]
     return np.vstack([row[:, :frames] for row in rows]).T
 
 
-def _log_f0(samples: Floats, active: NDArray[np.bool_]) -> Floats:
+def _log_f0(samples: Floats, loud: NDArray[np.bool_]) -> Floats:
     """(frames,) ln of the fundamental frequency in Hz, NaN where unvoiced.
 
     YIN (de Cheveigné & Kawahara 2002) gives a period to every frame. A frame is voiced if it is
-    loud enough and resembles itself one period later.
+    loud enough, resembles itself one period later, and this period is inside the range searched:
+    at the ends YIN puts what has no period.
     """
     low, high = schema.F0_RANGE
     f0 = librosa.yin(
@@ -107,7 +114,10 @@ def _log_f0(samples: Floats, active: NDArray[np.bool_]) -> Floats:
         frame_length=schema.WINDOW,
         hop_length=schema.HOP,
     )
-    voiced = active & (_self_correlation(samples, SOUND_RATE / f0) >= schema.VOICED_CORRELATION)
+    period = SOUND_RATE / f0
+    inside = (period > SOUND_RATE // high + 1) & (period < SOUND_RATE / low - 1)
+    similar = _self_correlation(samples, period) >= schema.VOICED_CORRELATION
+    voiced = loud & similar & inside
     return np.where(voiced, np.log(f0), np.nan)
 
 

