@@ -95,7 +95,7 @@ def save_checkpoint(path: Path, model: DPDFLQ, header: CheckpointHeader) -> None
     tensors = {
         name: tensor.detach().cpu().half().contiguous()
         for name, tensor in model.named_parameters()
-        if tensor.requires_grad
+        if name not in model.pinned
     }
     tensors |= {name: tensor.cpu().contiguous() for name, tensor in _own_buffers(model).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +148,7 @@ def load_checkpoint(
         model = build_model(header.config, encoder_folder=encoder_folder)
     with safe_open(path, framework="pt") as file:
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    expected = {name for name, tensor in model.named_parameters() if tensor.requires_grad}
+    expected = {name for name, _ in model.named_parameters()} - model.pinned
     expected |= set(_own_buffers(model))
     if set(tensors) != expected:
         odd = sorted(set(tensors) ^ expected)

@@ -65,6 +65,10 @@ class DPDFLQ(nn.Module):
         config: sizes and switches.
         global_encoder: BERT of the global path; None = built fresh, or not needed.
         local_encoder: BERT of the local path, likewise.
+
+    Attributes:
+        pinned: names of the parameters that stay the published encoder's; a checkpoint leaves
+            them out.
     """
 
     def __init__(
@@ -85,6 +89,9 @@ class DPDFLQ(nn.Module):
         both = config.global_path and config.local_path
         self.path_gate = PathGate(config.width) if both and config.path_gate else None
         self.head = _head(config)
+        self.pinned = frozenset(
+            name for name, tensor in self.named_parameters() if not tensor.requires_grad
+        )
 
     def forward(self, inputs: ModelInputs) -> ModelOutputs:
         """Score a batch."""

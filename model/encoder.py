@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from transformers import BertConfig, BertModel
+from transformers.utils import logging
 
 from model.config import ENCODERS, EncoderShape
 
@@ -75,9 +78,10 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
                 f"expected {shape.weights_sha256}. Install the pinned package again."
             )
     try:
-        model = BertModel.from_pretrained(
-            source or shape.hub_name, add_pooling_layer=pooler, dtype=torch.float32
-        )
+        with _quiet_transformers():
+            model = BertModel.from_pretrained(
+                source or shape.hub_name, add_pooling_layer=pooler, dtype=torch.float32
+            )
     except OSError as error:
         raise EncoderUnavailable(
             f"The weights of {encoder} are neither in a given folder nor on a reachable hub. "
@@ -86,6 +90,20 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
     if not isinstance(model, BertModel) or model.config.hidden_size != shape.hidden:
         raise EncoderUnavailable(f"{source or shape.hub_name} does not have {encoder}'s shape.")
     return model.eval()
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep loading from writing bars and a report of the unused pooler to standard error."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 class LowRankChange(nn.Module):

@@ -1,0 +1,97 @@
+"""A training run's settings, read from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from model.config import PROFILES, DPDFConfig
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusUse:
+    """How a run uses one feature file.
+
+    Attributes:
+        name: the file's name without its ending.
+        repeat: how often its training split is seen an epoch; a fraction draws that share anew
+            each epoch; 0 = for validation only.
+        select: weight of its validation MAE in the choice of the checkpoint; 0 = not used.
+        modalities: leave the others out of every sample, in training and validation.
+    """
+
+    name: str
+    repeat: float = 1.0
+    select: float = 0.0
+    modalities: tuple[str, ...] = ("text", "audio", "video")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Settings of one run.
+
+    Attributes:
+        name: model name that the checkpoint carries.
+        version: version that the checkpoint carries.
+        profile: key of `model.config.PROFILES`.
+        changes: fields of the profile's configuration to change.
+        corpora: what to learn from and to select by.
+        epochs: passes over the corpora.
+        batch_size: samples a step.
+        encoder_rate: peak learning rate of the encoders' changes.
+        fusion_rate: peak learning rate of everything else.
+        warm_up: share of the steps in which the rates rise from 0; they fall to 0 afterwards.
+        weight_decay: AdamW's.
+        loss: ``"mse"`` is eq. 36; ``"l1"`` is the absolute error.
+        gradient_norm: clipping of the whole gradient.
+        average: decay of the running average of weights that is validated and saved; 0 = none.
+        validations: how often the run is validated.
+        freeze_encoders: train only what comes after the encoders.
+        start_from: checkpoint to go on from; None = published encoder weights, the rest fresh.
+        seed: of every random number in the run.
+        augmentation: fields of `model.training.datasets.Augmentation`.
+    """
+
+    name: str
+    corpora: tuple[CorpusUse, ...]
+    version: str = "0.0.0"
+    profile: str = "default"
+    changes: dict[str, Any] = field(default_factory=dict)
+    epochs: int = 1
+    batch_size: int = 32
+    encoder_rate: float = 3e-4
+    fusion_rate: float = 5e-4
+    warm_up: float = 0.06
+    weight_decay: float = 0.01
+    loss: Literal["mse", "l1"] = "l1"
+    gradient_norm: float = 1.0
+    average: float = 0.0
+    validations: int = 4
+    freeze_encoders: bool = False
+    start_from: str | None = None
+    seed: int = 1
+    augmentation: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def config(self) -> DPDFConfig:
+        """The model's configuration."""
+        base = PROFILES[self.profile]
+        values = {name: getattr(base, name) for name in DPDFConfig.__slots__}
+        return DPDFConfig(**(values | self.changes))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        FileNotFoundError: no such file.
+        TypeError: a setting is unknown or missing.
+    """
+    values = tomllib.loads(path.read_text())
+    corpora = tuple(
+        CorpusUse(**(use | ({"modalities": tuple(use["modalities"])} if "modalities" in use else {})))
+        for use in values.pop("corpora")
+    )
+    return Recipe(corpora=corpora, **values)
