@@ -94,7 +94,7 @@ class AudioFeatures:
 
     Attributes:
         values: (steps, 35) float32, columns `preprocessing.schema.AUDIO_COLUMNS`; NaN where a
-            column has no value (log F0 of an unvoiced step).
+            column has no value (log F0 of an unvoiced step). Silent sound has no rows.
         seconds: duration of the sound (s).
         level_dbfs: loudness of the sound as it came, before level normalisation (dB re full scale).
         silent: whether it holds nothing above the silence floor.
@@ -133,7 +133,7 @@ class ClipFeatures:
 
     Attributes:
         text: the transcript's tokens; None only in training data without words.
-        audio: None where the clip has no sound, or only digital silence.
+        audio: None where the clip has no sound; silent sound has no rows.
         face: None where the clip has no video stream.
         cautions: what the answer must warn of.
         timings_ms: wall time by stage: ``decode``, ``text``, ``audio``, ``face``.

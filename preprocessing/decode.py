@@ -190,6 +190,8 @@ class ClipReader:
                 "The file's container format is not accepted. Send MP4, MOV, WebM, MKV, AVI, MPEG, "
                 "ASF, FLV, OGG, WAV, MP3, AAC or FLAC."
             ) from error
+        except av.error.MemoryError:
+            raise
         except av.error.FFmpegError as error:
             raise UndecodableClip(
                 f"The file ({len(self._source)} bytes) is not recognised as media, or its "
@@ -209,11 +211,16 @@ class ClipReader:
                 packet = next(packets)
             except StopIteration:
                 return
+            except av.error.MemoryError:
+                # The worker's limit, not damage: whoever set the limit answers for it.
+                raise
             except av.error.FFmpegError:
                 self.damaged += 1
                 return
             try:
                 frames = packet.decode()
+            except av.error.MemoryError:
+                raise
             except av.error.FFmpegError:
                 self.damaged += 1
                 continue

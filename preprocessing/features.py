@@ -2,12 +2,180 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from preprocessing import audio
 from preprocessing.clip import (
     AudioFeatures,
     Caution,
     ClipFeatures,
+    DecodeLimits,
     FaceFeatures,
+    Frame,
     TextFeatures,
 )
+from preprocessing.decode import ClipReader
+from preprocessing.errors import EmptyTranscript, UndecodableClip
+from preprocessing.schema import MAX_TOKENS, STEPS_PER_SECOND
+from preprocessing.text import WordPiece
 
-__all__ = ["AudioFeatures", "Caution", "ClipFeatures", "FaceFeatures", "TextFeatures"]
+if TYPE_CHECKING:
+    from preprocessing.face import FaceTracker
+
+__all__ = ["AudioFeatures", "Caution", "ClipFeatures", "FaceFeatures", "TextFeatures", "extract"]
+
+SHORT_SOUND_SECONDS = 0.5
+"""Shorter sound is too little to hear a mood in (s)."""
+
+FEW_FACES = 0.5
+"""Share of the analysed pictures below which the face counts as hardly seen."""
+
+
+def extract(
+    video: bytes | Path | None,
+    transcript: str | None,
+    *,
+    limits: DecodeLimits | None = None,
+    openface_csv: bytes | None = None,
+    tokenizer: WordPiece | None = None,
+) -> ClipFeatures:
+    """Measure everything that the model takes from a clip and its words.
+
+    Args:
+        video: bytes of the media file, or its path; None for words alone.
+        transcript: the words, as `preprocessing.transcript.read_transcript` returns them; None
+            only in training data without words.
+        limits: how much of the clip is decoded; the defaults of `DecodeLimits` if None.
+        openface_csv: an OpenFace 2.x CSV of the clip; its columns replace the built-in face
+            features, and the pictures are then not decoded.
+        tokenizer: of the model's encoder; the default encoder's if None.
+
+    Returns:
+        The features, with a caution for each thing that is missing, cut or damaged.
+
+    Raises:
+        EmptyTranscript: a transcript without any word.
+        UndecodableClip: neither sound nor a picture could be decoded.
+        ClipTooLong: sound or pictures go on beyond the limit.
+        ClipTooLarge: too many streams, or too large pictures.
+        InvalidOpenFaceCsv: the CSV cannot be used.
+    """
+    limits = limits or DecodeLimits()
+    timings = dict.fromkeys(("decode", "text", "audio", "face"), 0.0)
+    text: TextFeatures | None = None
+    if transcript is not None:
+        with _timed(timings, "text"):
+            if not any(character.isalnum() for character in transcript):
+                raise EmptyTranscript("The transcript holds no word.")
+            text = (tokenizer or _default_tokenizer()).encode(transcript)
+    sound_features: AudioFeatures | None = None
+    face: FaceFeatures | None = None
+    damaged = 0
+    if video is not None:
+        with _timed(timings, "decode"):
+            reader = ClipReader(video, limits)
+            sound = reader.sound()
+        if sound is not None:
+            with _timed(timings, "audio"):
+                sound_features = audio.analyse(sound)
+        if openface_csv is None and reader.has_video:
+            with _timed(timings, "face"):
+                frames = _timed_frames(reader.frames(STEPS_PER_SECOND), timings)
+                seen = _tracker().analyse(frames, steps_per_second=STEPS_PER_SECOND)
+                face = seen if seen.frames else None
+        if sound is None and face is None and openface_csv is None:
+            raise UndecodableClip(
+                f"Nothing in the file can be decoded ({reader.codecs}; {reader.damaged} broken "
+                "packets). The file is damaged; export or record it again."
+            )
+        damaged = reader.damaged
+    if openface_csv is not None:
+        with _timed(timings, "face"):
+            face = _from_openface(openface_csv, limits)
+    return ClipFeatures(
+        text=text,
+        audio=sound_features,
+        face=face,
+        cautions=tuple(_cautions(text, sound_features, face, damaged)),
+        timings_ms=timings,
+    )
+
+
+def _from_openface(csv: bytes, limits: DecodeLimits) -> FaceFeatures:
+    from preprocessing.openface import read_csv
+
+    return read_csv(csv, steps_per_second=STEPS_PER_SECOND, longest_seconds=limits.seconds)
+
+
+@cache
+def _default_tokenizer() -> WordPiece:
+    return WordPiece()
+
+
+@cache
+def _tracker() -> FaceTracker:
+    # Imported late: MediaPipe is heavy, and sound and words alone do without it.
+    from preprocessing.face import FaceTracker
+
+    return FaceTracker()
+
+
+def _cautions(
+    text: TextFeatures | None,
+    sound: AudioFeatures | None,
+    face: FaceFeatures | None,
+    damaged: int,
+) -> Iterator[Caution]:
+    if text is not None and text.truncated:
+        yield Caution(
+            "text_truncated",
+            f"The transcript has {text.tokens} tokens; only the first {MAX_TOKENS} were used.",
+        )
+    if sound is None:
+        yield Caution("no_audio", "The clip has no sound; the voice was not considered.")
+    elif sound.silent:
+        yield Caution("silent_audio", "The sound is silent; the voice was not considered.")
+    elif sound.seconds < SHORT_SOUND_SECONDS:
+        yield Caution("short_audio", f"The sound lasts only {sound.seconds:.2f} seconds.")
+    if face is None:
+        yield Caution("no_video", "The clip has no video; the face was not considered.")
+    elif not face.frames_with_face:
+        yield Caution("no_face", "No face was found; the face was not considered.")
+    elif face.frames_with_face < FEW_FACES * face.frames:
+        yield Caution(
+            "few_faces",
+            f"A face was found in only {face.frames_with_face} of {face.frames} pictures.",
+        )
+    if face is not None and face.faces > 1:
+        yield Caution(
+            "several_faces", f"Up to {face.faces} faces were seen at once; one was followed."
+        )
+    if damaged:
+        yield Caution(
+            "clip_damaged", f"{damaged} broken pieces of the file were left out of the analysis."
+        )
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the block's wall time (ms), without what another stage counted meanwhile."""
+    others = sum(timings.values()) - timings[stage]
+    started = time.perf_counter()
+    yield
+    inner = sum(timings.values()) - timings[stage] - others
+    timings[stage] += 1000 * (time.perf_counter() - started) - inner
+
+
+def _timed_frames(frames: Iterator[Frame], timings: dict[str, float]) -> Iterator[Frame]:
+    """Pass pictures on, counting their decoding as decoding although the tracker asks for them."""
+    while True:
+        with _timed(timings, "decode"):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame

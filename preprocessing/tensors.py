@@ -1,0 +1,51 @@
+"""From `ClipFeatures` to the model's `Sample`: columns are picked by their names."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.inputs import FeatureSchema, Sample
+from preprocessing.clip import AudioFeatures, ClipFeatures, FaceFeatures
+from preprocessing.openface_columns import indices
+from preprocessing.schema import AUDIO_COLUMNS
+
+
+def to_sample(features: ClipFeatures, schema: FeatureSchema) -> Sample:
+    """Arrange features as the model was trained on them.
+
+    Absent means length 0: no words, no sound or a silent one, no video or no face in it.
+
+    Args:
+        features: of one clip.
+        schema: the checkpoint's; its names choose and order the columns.
+
+    Raises:
+        KeyError: the schema names a column that is not extracted.
+    """
+    text = features.text
+    return Sample(
+        input_ids=np.empty(0, np.int64) if text is None else text.input_ids,
+        audio=audio_rows(features.audio, schema),
+        video=face_rows(features.face, schema),
+    )
+
+
+def audio_rows(sound: AudioFeatures | None, schema: FeatureSchema) -> NDArray[np.float32]:
+    """Pick the (steps, audio columns) of the schema; no rows for silent or absent sound."""
+    if sound is None or sound.silent:
+        return np.empty((0, len(schema.audio_columns)), np.float32)
+    position = {name: index for index, name in enumerate(AUDIO_COLUMNS)}
+    return sound.values[:, [position[name] for name in schema.audio_columns]]
+
+
+def face_rows(face: FaceFeatures | None, schema: FeatureSchema) -> NDArray[np.float32]:
+    """Pick the (pictures with a face, video columns) of the schema.
+
+    Pictures without a face are left out: they say nothing, and what is left keeps its order.
+    """
+    if face is None:
+        return np.empty((0, len(schema.video_columns)), np.float32)
+    seen = face.values[:, indices(("success",))[0]] == 1
+    rows: NDArray[np.float32] = face.values[seen][:, indices(schema.video_columns)]
+    return rows
