@@ -101,6 +101,8 @@ def save_checkpoint(path: Path, model: DPDFLQ, header: CheckpointHeader) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata=header.to_metadata())
+    # safetensors writes for the owner alone; the service often runs as another user.
+    partial.chmod(0o644)
     partial.replace(path)
 
 
