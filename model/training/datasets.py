@@ -9,12 +9,14 @@ feature schema's JSON.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.config import MODALITIES
 from model.inputs import FeatureSchema, Sample
 
 
@@ -62,6 +64,12 @@ class Corpus:
         """The items of one split."""
         return self.where(self.splits == name)
 
+    def only(self, modalities: Sequence[str]) -> Corpus:
+        """The items with all but these modalities absent; items that have none of them left out."""
+        dropped = [name for name in MODALITIES if name not in modalities]
+        samples = [without(sample, *dropped) for sample in self.samples]
+        return replace(self, samples=samples).where(np.array([cost(s) > 0 for s in samples]))
+
 
 def load_corpus(path: Path) -> Corpus:
     """Read a feature file.
@@ -93,6 +101,11 @@ def load_corpus(path: Path) -> Corpus:
             splits=file["split"],
             texts=file["text"],
         )
+
+
+def cost(sample: Sample) -> int:
+    """About how much a sample costs to compute: its rows, text weighing most; 0 = nothing there."""
+    return 4 * len(sample.input_ids) + len(sample.audio) + len(sample.video)
 
 
 def without(sample: Sample, *modalities: str) -> Sample:

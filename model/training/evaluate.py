@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
-from model.config import MODALITIES
 from model.dpdf_lq import DPDFLQ
 from model.inputs import Sample, collate
-from model.training.datasets import Corpus, load_corpus, without
+from model.training.datasets import Corpus, cost, load_corpus
 from model.training.metrics import Metrics, measure
 from model.training.ordering import ordered_share
 
@@ -45,11 +44,6 @@ def batches_by_length(samples: Sequence[Sample], size: int) -> Iterator[list[int
         yield order[start : start + size]
 
 
-def cost(sample: Sample) -> int:
-    """About how much a sample costs to compute: its rows, text weighing most."""
-    return 4 * len(sample.input_ids) + len(sample.audio) + len(sample.video)
-
-
 @torch.inference_mode()
 def answer(
     model: DPDFLQ, samples: Sequence[Sample], *, device: torch.device, batch_size: int = 64
@@ -68,12 +62,6 @@ def answer(
         if outputs.layer_gates.shape[1]:
             result.layer_gates[chosen] = outputs.layer_gates
     return result
-
-
-def keep_only(corpus: Corpus, modalities: Sequence[str]) -> list[Sample]:
-    """The corpus's samples with all but these modalities absent; some may be left with none."""
-    dropped = [m for m in MODALITIES if m not in modalities]
-    return [without(sample, *dropped) for sample in corpus.samples]
 
 
 def report(corpus: Corpus, answers: Answers) -> dict[str, object]:
@@ -117,8 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model.to(device)
     jobs = [(c, m) for c in corpora for m in options.modalities]
     for (choice, corpus), modalities in tqdm(jobs, desc="evaluate", disable=None):
-        answers = answer(model, keep_only(corpus, modalities.split("+")), device=device)
-        line = {"corpus": choice, "modalities": modalities} | report(corpus, answers)
+        seen = corpus.only(modalities.split("+"))
+        answers = answer(model, seen.samples, device=device)
+        line = {"corpus": choice, "modalities": modalities} | report(seen, answers)
         sys.stdout.write(json.dumps(line) + "\n")
 
 

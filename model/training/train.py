@@ -31,8 +31,8 @@ from model.checkpoint import (
 from model.dpdf_lq import DPDFLQ, Standardise
 from model.inputs import Sample, collate
 from model.predictor import choose_device
-from model.training.datasets import Augmentation, Corpus, load_corpus
-from model.training.evaluate import answer, cost, keep_only, report
+from model.training.datasets import Augmentation, Corpus, cost, load_corpus
+from model.training.evaluate import answer, report
 from model.training.recipe import CorpusUse, Recipe, read_recipe
 
 
@@ -116,7 +116,7 @@ def validate(
     model.eval()
     reports, total, weights = {}, 0.0, 0.0
     for use, corpus in corpora:
-        values = report(corpus, answer(model, keep_only(corpus, use.modalities), device=device))
+        values = report(corpus, answer(model, corpus.samples, device=device))
         reports[use.name + ":" + "+".join(use.modalities)] = values
         total += use.select * float(values["mae"])  # type: ignore[arg-type]
         weights += use.select
@@ -153,11 +153,11 @@ def train(
     parts = []
     for use, corpus in loaded:
         if use.repeat:
-            chosen = corpus.split("train")
-            samples = keep_only(chosen, use.modalities)
-            kept = [i for i, s in enumerate(samples) if cost(s)]
-            parts.append((use, [samples[i] for i in kept], chosen.scores[kept]))
-    validation = [(use, corpus.split("valid")) for use, corpus in loaded if use.select]
+            chosen = corpus.split("train").only(use.modalities)
+            parts.append((use, chosen.samples, chosen.scores))
+    validation = [
+        (use, corpus.split("valid").only(use.modalities)) for use, corpus in loaded if use.select
+    ]
     schema = loaded[0][1].schema
     if recipe.start_from is None:
         model = build_model(recipe.config, encoder_folder=encoder_folder)
