@@ -39,6 +39,12 @@ CONTAINERS = (
 )
 """FFmpeg's names of the container formats that are read: no playlists, scripts or image series."""
 
+INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+"""Formats whose header tells the duration; in others it is a guess."""
+
+EARLY_END = 1.5
+"""Seconds missing at the end from which a clip counts as cut off."""
+
 LONGEST_SIDE = 1280
 """Larger pictures are made smaller to this many pixels on their longer side: the face mesh looks
 at 192 of them, and a 4K picture takes longer to convert than to analyse."""
@@ -60,6 +66,8 @@ class ClipReader:
 
     Attributes:
         damaged: packets that could not be decoded so far, broken ends of the file included.
+        promised: duration in the file's header (s), 0 where it has none; only ever compared.
+        reached: time up to which something has been decoded (s).
         codecs: what the chosen streams are, for messages, e.g. ``"h264 video, aac audio"``.
         has_sound: whether there is a sound stream with a known codec.
         has_video: whether there is a video stream with a known codec; cover art is none.
@@ -77,6 +85,7 @@ class ClipReader:
             ClipTooLarge: too many streams, or pictures beyond the limit.
         """
         self.damaged = 0
+        self.promised = self.reached = 0.0
         self._limits = limits
         self._source = source.read_bytes() if isinstance(source, Path) else source
         with self._open() as container:
@@ -97,9 +106,16 @@ class ClipReader:
                 )
             if video is not None:
                 self._check_size(video.codec_context.width, video.codec_context.height)
+            if container.format.name in INDEXED:
+                self.promised = (container.duration or 0) / av.time_base
             self.codecs = ", ".join(f"{s.codec_context.name} {s.type}" for s in chosen)
             self.has_video = video is not None
             self.has_sound = sound is not None
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether what has been decoded ends long before the header says: a broken transfer."""
+        return self.promised - self.reached > EARLY_END
 
     def sound(self) -> Sound | None:
         """Decode the sound, mixed to mono and resampled.
@@ -230,6 +246,7 @@ class ClipReader:
                     yield frame
 
     def _check_seconds(self, seconds: float) -> None:
+        self.reached = max(self.reached, seconds)
         if seconds > self._limits.seconds + SLACK:
             raise ClipTooLong(
                 f"The clip is longer than {self._limits.seconds:g} seconds. "

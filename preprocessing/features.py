@@ -75,7 +75,7 @@ def extract(
             text = (tokenizer or _default_tokenizer()).encode(transcript)
     sound_features: AudioFeatures | None = None
     face: FaceFeatures | None = None
-    damaged = 0
+    damage: str | None = None
     if video is not None:
         with _timed(timings, "decode"):
             reader = ClipReader(video, limits)
@@ -93,7 +93,7 @@ def extract(
                 f"Nothing in the file can be decoded ({reader.codecs}; {reader.damaged} broken "
                 "packets). The file is damaged; export or record it again."
             )
-        damaged = reader.damaged
+        damage = _damage(reader)
     if openface_csv is not None:
         with _timed(timings, "face"):
             face = _from_openface(openface_csv, limits)
@@ -101,7 +101,7 @@ def extract(
         text=text,
         audio=sound_features,
         face=face,
-        cautions=tuple(_cautions(text, sound_features, face, damaged)),
+        cautions=tuple(_cautions(text, sound_features, face, damage)),
         timings_ms=timings,
     )
 
@@ -129,7 +129,7 @@ def _cautions(
     text: TextFeatures | None,
     sound: AudioFeatures | None,
     face: FaceFeatures | None,
-    damaged: int,
+    damage: str | None,
 ) -> Iterator[Caution]:
     if text is not None and text.truncated:
         yield Caution(
@@ -155,10 +155,16 @@ def _cautions(
         yield Caution(
             "several_faces", f"Up to {face.faces} faces were seen at once; one was followed."
         )
-    if damaged:
-        yield Caution(
-            "clip_damaged", f"{damaged} broken pieces of the file were left out of the analysis."
-        )
+    if damage is not None:
+        yield Caution("clip_damaged", damage)
+
+
+def _damage(reader: ClipReader) -> str | None:
+    if reader.ended_early:
+        return f"The file ends after {reader.reached:.1f} of {reader.promised:.1f} seconds."
+    if reader.damaged:
+        return f"{reader.damaged} broken pieces of the file were left out of the analysis."
+    return None
 
 
 @contextmanager
