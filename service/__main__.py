@@ -1,0 +1,51 @@
+"""``python -m service``: the process, from environment variables to its exit code.
+
+Exit codes: 0 after SIGTERM or SIGINT, 2 for settings that are out of form, 3 if the port cannot
+be had, 70 if the device was lost and the process has to be started anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+EXIT_SETTINGS = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the service, or print its settings; returns the exit code."""
+    # Imported here: every worker imports this module again, under another name.
+    import structlog
+    from pydantic import ValidationError
+
+    from service.settings import Settings, settings_table, unknown_variables
+
+    parser = argparse.ArgumentParser(prog="python -m service", description="Serve POST /predict.")
+    parser.add_argument(
+        "--settings", action="store_true", help="print all settings as a Markdown table and exit"
+    )
+    if parser.parse_args(arguments).settings:
+        print(settings_table())
+        return 0
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"DPDF_{name}: {problem['msg']}", file=sys.stderr)
+        return EXIT_SETTINGS
+
+    from service.server import serve
+    from service.telemetry import configure_logging
+
+    configure_logging(settings)
+    for name in unknown_variables(os.environ):
+        structlog.stdlib.get_logger("service").warning(
+            "an environment variable looks like a setting and is none", name=name
+        )
+    return serve(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

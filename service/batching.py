@@ -1,0 +1,199 @@
+"""One micro-batcher in front of the model: bounded, and every waiter gets an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service.errors import ModelFailed, NotReady, Overloaded
+from service.metrics import Metrics
+
+if TYPE_CHECKING:
+    from model.inputs import Sample
+    from model.predictor import Prediction
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A prediction and how it came about.
+
+    Attributes:
+        prediction: the model's answer.
+        batch_clips: clips in the same call of the model.
+        wait_ms: time in the queue (ms).
+        model_ms: time of the call (ms).
+    """
+
+    prediction: Prediction
+    batch_clips: int
+    wait_ms: float
+    model_ms: float
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    sample: Sample
+    answer: asyncio.Future[Scored]
+    queued: float = field(default_factory=time.perf_counter)
+
+
+class Batcher:
+    """Collects samples for a few ms and scores them in one call, in one thread of its own.
+
+    Args:
+        predict: scores a batch; called from one thread only.
+        batch_clips: most clips in a call.
+        wait_ms: how long the first clip waits for others (ms).
+        queue_clips: most clips that wait; more are refused.
+        metrics: batch sizes and stage times.
+        on_poison: called with the error if the device is lost for this process.
+    """
+
+    def __init__(
+        self,
+        predict: Callable[[Sequence[Sample]], list[Prediction]],
+        *,
+        batch_clips: int,
+        wait_ms: float,
+        queue_clips: int,
+        metrics: Metrics,
+        on_poison: Callable[[Exception], None],
+    ) -> None:
+        self._predict = predict
+        self._batch_clips = batch_clips
+        self._wait_seconds = wait_ms / 1000
+        self._queue_clips = queue_clips
+        self._metrics = metrics
+        self._on_poison = on_poison
+        self._entries: deque[_Entry] = deque()
+        self._arrival = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._seconds_a_batch = 0.1
+        self._loop = asyncio.create_task(self._run())
+
+    @property
+    def waiting(self) -> int:
+        """Clips in the queue."""
+        return len(self._entries)
+
+    @property
+    def alive(self) -> bool:
+        """Whether batches are still being taken from the queue."""
+        return not self._loop.done()
+
+    async def score(self, sample: Sample) -> Scored:
+        """Score one clip; cancelling this call takes it out of the queue.
+
+        Raises:
+            Overloaded: the queue is full.
+            ModelFailed: the batch that held this clip failed.
+            NotReady: the batcher has been closed.
+        """
+        if not self.alive:
+            raise NotReady("The model takes no more work.")
+        if len(self._entries) >= self._queue_clips:
+            seconds = self._seconds_a_batch * len(self._entries) / self._batch_clips
+            raise Overloaded(
+                f"{len(self._entries)} clips wait for the model; try again later.",
+                retry_after_seconds=max(1, math.ceil(seconds)),
+            )
+        entry = _Entry(sample, asyncio.get_running_loop().create_future())
+        self._entries.append(entry)
+        self._arrival.set()
+        try:
+            return await entry.answer
+        finally:
+            if entry in self._entries:
+                self._entries.remove(entry)
+
+    async def close(self) -> None:
+        """Stop; whoever still waits is answered with `NotReady`."""
+        self._loop.cancel()
+        await asyncio.gather(self._loop, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self) -> None:
+        batch: list[_Entry] = []
+        try:
+            while True:
+                batch = await self._collect()
+                if batch:
+                    await self._score(batch)
+        finally:
+            # Also where this task dies of a bug: nobody is left hanging, readiness turns red.
+            for entry in [*batch, *self._entries]:
+                _fail(entry, NotReady("The model takes no more work."))
+            self._entries.clear()
+
+    async def _collect(self) -> list[_Entry]:
+        """Wait for a first clip, then for others as long as it may wait; drop the abandoned."""
+        while not self._entries:
+            self._arrival.clear()
+            await self._arrival.wait()
+        until = self._entries[0].queued + self._wait_seconds
+        while len(self._entries) < self._batch_clips:
+            left = until - time.perf_counter()
+            if left <= 0:
+                break
+            self._arrival.clear()
+            try:
+                await asyncio.wait_for(self._arrival.wait(), left)
+            except TimeoutError:
+                break
+        count = min(self._batch_clips, len(self._entries))
+        taken = [self._entries.popleft() for _ in range(count)]
+        return [entry for entry in taken if not entry.answer.done()]
+
+    async def _score(self, batch: list[_Entry]) -> None:
+        started = time.perf_counter()
+        self._metrics.batch_clips.observe(len(batch))
+        try:
+            predictions = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._predict, [entry.sample for entry in batch]
+            )
+        except Exception as error:
+            log.exception("the model failed on a batch", batch_clips=len(batch))
+            for entry in batch:
+                _fail(entry, ModelFailed("The model failed on the batch that held this clip."))
+            if is_poison(error):
+                self._on_poison(error)
+            return
+        seconds = time.perf_counter() - started
+        self._seconds_a_batch += 0.1 * (seconds - self._seconds_a_batch)
+        self._metrics.stage_seconds.labels("model").observe(seconds)
+        for entry, prediction in zip(batch, predictions, strict=True):
+            wait = started - entry.queued
+            self._metrics.stage_seconds.labels("wait_for_model").observe(wait)
+            if not math.isfinite(prediction.raw_score):
+                _fail(entry, ModelFailed("The model's score for this clip is not a number."))
+            elif not entry.answer.done():
+                entry.answer.set_result(Scored(prediction, len(batch), 1000 * wait, 1000 * seconds))
+
+
+def is_poison(error: Exception) -> bool:
+    """Whether no later call on this device can succeed: after a CUDA error, none can.
+
+    Running out of device memory is not poison: the next, smaller batch may fit.
+    """
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    return isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and "CUDA error" in str(error)
+    )
+
+
+def _fail(entry: _Entry, error: Exception) -> None:
+    if not entry.answer.done():
+        entry.answer.set_exception(error)

@@ -1,0 +1,276 @@
+"""What is loaded once and kept: the model behind its batcher, and the workers; and its state."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from service.batching import Batcher, Scored
+from service.errors import Draining, NotReady, WorkerFailed
+from service.extraction import ExtractionPool
+from service.metrics import Metrics
+from service.reports import Report
+from service.settings import MIB, Settings
+from service.uploads import Upload
+from service.worker import Job, WorkerLimits, extract_clip, prepare_worker
+
+if TYPE_CHECKING:
+    from model.inputs import Sample
+    from model.predictor import Predictor
+
+log = structlog.stdlib.get_logger(__name__)
+
+RETRY_WHILE_LOADING_SECONDS = 5
+"""Retry-After of a request that comes before the service is ready (s)."""
+
+
+class Engine:
+    """The parts that answer a clip, and whether they can.
+
+    Attributes:
+        predictor: None until the weights are loaded and warm.
+        draining: set once, when the service begins to shut down.
+        open_requests: requests that have been accepted and not answered yet.
+        idle: set while there are none.
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, *, on_fatal: Callable[[], None]
+    ) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.predictor: Predictor | None = None
+        self.draining = False
+        self.open_requests = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._on_fatal = on_fatal
+        self._batcher: Batcher | None = None
+        self._broken: str | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self.pool = ExtractionPool(
+            workers=settings.worker_count,
+            limits=WorkerLimits(
+                memory_bytes=settings.worker_memory_mib * MIB,
+                cpu_seconds=settings.worker_cpu_seconds,
+            ),
+            queue_clips=settings.queue_clips,
+            metrics=metrics,
+            prepare=prepare_worker,
+            handler=extract_clip,
+            preload=("service.worker_warm",),
+        )
+        metrics.watch(
+            waiting_for_worker=lambda: self.pool.waiting,
+            waiting_for_model=lambda: self._batcher.waiting if self._batcher else 0,
+            workers_ready=lambda: self.pool.ready,
+            ready=lambda: not self.reasons(),
+            device_bytes=self._device_bytes,
+        )
+
+    @property
+    def model(self) -> Predictor:
+        """The loaded weights.
+
+        Raises:
+            NotReady: there are none yet.
+        """
+        if self.predictor is None:
+            raise NotReady("The model is not loaded.")
+        return self.predictor
+
+    def start(self) -> None:
+        """Begin to load in the background; `reasons` is empty when all is warm."""
+        self.pool.start()
+        self._loading = asyncio.create_task(self._load())
+
+    async def close(self) -> None:
+        """Stop everything; what is still waiting is answered with an error."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        await self.pool.close()
+        if self._batcher is not None:
+            await self._batcher.close()
+
+    def reasons(self) -> list[str]:
+        """Why no clip can be answered now; empty if one can."""
+        reasons = []
+        if self.draining:
+            reasons.append("shutting down")
+        if self._broken is not None:
+            reasons.append(self._broken)
+        elif self._batcher is None:
+            reasons.append("loading the model")
+        elif not self._batcher.alive:
+            reasons.append("the model's batcher has stopped")
+        if self.pool.failure is not None:
+            reasons.append(f"workers do not start: {self.pool.failure}")
+        elif self.pool.ready == 0:
+            reasons.append("no worker is warm yet")
+        return reasons
+
+    @property
+    def loading(self) -> bool:
+        """Whether it is still the first start that makes the service not ready."""
+        if self._broken is not None or self.pool.failure is not None:
+            return False
+        return self._batcher is None or self.pool.ready == 0
+
+    @contextmanager
+    def accepted(self) -> Iterator[None]:
+        """Hold a request's place until it is answered; refuse it before its body is read.
+
+        Raises:
+            Draining, NotReady: see `reasons`.
+            Overloaded: the queue is full.
+        """
+        self._check_ready()
+        self._count(1)
+        try:
+            yield
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self.open_requests += change
+        self.metrics.open_requests.set(self.open_requests)
+        if self.open_requests:
+            self.idle.clear()
+        else:
+            self.idle.set()
+
+    def _check_ready(self) -> None:
+        if self.draining:
+            raise Draining("The service is shutting down.", retry_after_seconds=1)
+        if reasons := self.reasons():
+            raise NotReady(
+                f"The service cannot answer yet: {'; '.join(reasons)}.",
+                retry_after_seconds=RETRY_WHILE_LOADING_SECONDS,
+            )
+        if self.pool.full:
+            raise self.pool.overloaded()
+
+    async def answer(self, upload: Upload) -> tuple[Report, Scored, dict[str, float]]:
+        """Score an upload.
+
+        Returns:
+            What was seen, the score, and the time of each stage (ms).
+
+        Raises:
+            PreprocessingError, ServiceError: see `ExtractionPool.extract` and `Batcher.score`.
+        """
+        if self._batcher is None:
+            raise NotReady("The model is not loaded.")
+        settings = self.settings
+        started = time.perf_counter()
+        report, arrays = await self.pool.extract(
+            Job(
+                video=upload.video,
+                transcript=upload.transcript,
+                transcript_suffix=upload.transcript_suffix,
+                openface=upload.openface,
+                max_seconds=settings.max_clip_seconds,
+                max_pixels=settings.max_clip_pixels,
+                max_streams=settings.max_clip_streams,
+            )
+        )
+        extracted = 1000 * (time.perf_counter() - started)
+        scored = await self._batcher.score(self._sample(arrays))
+        for stage, milliseconds in report.timings_ms.items():
+            if stage in STAGES:
+                self.metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
+        timings = {
+            "queue": extracted - sum(report.timings_ms.values()),
+            **report.timings_ms,
+            "batch": scored.wait_ms,
+            "model": scored.model_ms,
+        }
+        return report, scored, timings
+
+    def _sample(self, arrays: bytes) -> Sample:
+        """Check the arrays that a worker sent against the schema.
+
+        Raises:
+            WorkerFailed: they are not what a worker sends.
+        """
+        from model.inputs import Sample
+
+        schema = self.model.schema
+        try:
+            found = load(arrays)
+            sample = Sample(found["input_ids"], found["audio"], found["video"])
+        except (SafetensorError, KeyError) as error:
+            raise WorkerFailed("A worker sent no readable sample.") from error
+        steps = int(self.settings.max_clip_seconds * schema.steps_per_second) + 1
+        shapes = (
+            (sample.input_ids, "int64", schema.max_tokens, ()),
+            (sample.audio, "float32", steps, (len(schema.audio_columns),)),
+            (sample.video, "float32", steps, (len(schema.video_columns),)),
+        )
+        for array, dtype, longest, columns in shapes:
+            if array.dtype != dtype or len(array) > longest or array.shape[1:] != columns:
+                raise WorkerFailed("A worker sent a sample that does not fit the schema.")
+        return sample
+
+    async def _load(self) -> None:
+        started = time.perf_counter()
+        try:
+            predictor = await asyncio.to_thread(self._load_predictor)
+        except Exception as error:
+            # Whatever it is, the process lives on to say it: /readyz stays red with the reason.
+            log.exception("the model cannot be loaded")
+            self._broken = f"the model cannot be loaded: {error}"
+            return
+        self.predictor = predictor
+        self._batcher = Batcher(
+            predictor.predict,
+            batch_clips=self.settings.batch_clips,
+            wait_ms=self.settings.batch_wait_ms,
+            queue_clips=self.settings.batch_queue_clips,
+            metrics=self.metrics,
+            on_poison=self._on_poison,
+        )
+        log.info(
+            "the model is loaded",
+            model=predictor.identity.name,
+            version=predictor.identity.version,
+            device=str(predictor.device),
+            seconds=round(time.perf_counter() - started, 1),
+        )
+
+    def _load_predictor(self) -> Predictor:
+        from model.predictor import Predictor
+        from preprocessing.schema import feature_schema
+        from preprocessing.text import WordPiece
+
+        predictor = Predictor.load(
+            self.settings.checkpoint,
+            schema=feature_schema(WordPiece().sha256),
+            device=self.settings.device,
+        )
+        predictor.warm_up()
+        return predictor
+
+    def _on_poison(self, error: Exception) -> None:
+        self._broken = f"the device is lost: {type(error).__name__}"
+        log.critical("the device is lost; the process ends so that it is started anew")
+        self._on_fatal()
+
+    def _device_bytes(self) -> int:
+        if self.predictor is None or self.predictor.device.type != "cuda":
+            return 0
+        import torch
+
+        return torch.cuda.memory_allocated(self.predictor.device)
+
+
+STAGES = frozenset({"decode", "text", "audio", "face"})
+"""Stages that a worker may report on: metric labels are ours, not its."""

@@ -1,0 +1,267 @@
+"""The pool of worker processes: one queue in front, one supervisor a worker.
+
+Each worker has a channel of its own and one clip at a time, so that a worker that dies, hangs or
+is no longer wanted takes exactly one request with it. (A pool over one shared pipe and lock, as
+`concurrent.futures` and pebble have it, can be stopped for good by one process that is killed
+while it holds the lock, and it unpickles what its workers send.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import multiprocessing
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+
+from service.errors import ClipTooCostly, ExtractionFailed, Overloaded, WorkerFailed
+from service.metrics import Metrics
+from service.reports import Head, Report, input_error
+from service.worker import Handler, Job, WorkerLimits, extract_clip
+from service.worker_process import WorkerProcess, WorkerStartError
+
+log = structlog.stdlib.get_logger(__name__)
+
+LONGEST_PAUSE_SECONDS = 10.0
+"""Most time between two attempts to start a worker that cannot start (s)."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    job: Job
+    answer: asyncio.Future[tuple[Report, bytes]]
+    queued: float = field(default_factory=time.perf_counter)
+
+
+class ExtractionPool:
+    """Workers that turn uploads into reports and samples.
+
+    Args:
+        workers: number of processes.
+        limits: what each may use.
+        queue_clips: most clips that wait; more are refused.
+        metrics: counts restarts and times the wait.
+        prepare: what a worker does once before it is ready.
+        handler: what a worker does with a job (another one in tests of the pool itself).
+        preload: modules that the fork server imports before it forks the first worker.
+
+    Attributes:
+        ready: workers that are alive and warm.
+        failure: why the last attempt to start a worker failed; None after a success.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        limits: WorkerLimits,
+        queue_clips: int,
+        metrics: Metrics,
+        prepare: Callable[[], None] | None = None,
+        handler: Handler = extract_clip,
+        preload: tuple[str, ...] = (),
+    ) -> None:
+        self.size = workers
+        self.ready = 0
+        self.failure: str | None = None
+        self._limits = limits
+        self._queue_clips = queue_clips
+        self._metrics = metrics
+        self._handler = handler
+        self._prepare = prepare
+        self._entries: deque[_Entry] = deque()
+        self._arrival = asyncio.Event()
+        self._idle = 0
+        self._seconds_a_clip = 1.0
+        self._supervisors: list[asyncio.Task[None]] = []
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(preload))
+
+    @property
+    def waiting(self) -> int:
+        """Clips in the queue, not counting those in a worker."""
+        return len(self._entries)
+
+    @property
+    def full(self) -> bool:
+        """Whether another clip would be refused now."""
+        return len(self._entries) >= self._queue_clips + self._idle
+
+    def overloaded(self) -> Overloaded:
+        """The refusal of one more clip, with the time by which the queue should have room."""
+        seconds = self._seconds_a_clip * (len(self._entries) + 1) / self.size
+        return Overloaded(
+            f"All {self.size} workers are busy and {len(self._entries)} clips wait; "
+            "try again later.",
+            retry_after_seconds=max(1, math.ceil(seconds)),
+        )
+
+    def start(self) -> None:
+        """Start the workers in the background; `ready` tells how many are warm."""
+        self._supervisors = [asyncio.create_task(self._supervise()) for _ in range(self.size)]
+
+    async def close(self) -> None:
+        """End all workers; what they still hold is answered with `WorkerFailed`."""
+        for supervisor in self._supervisors:
+            supervisor.cancel()
+        await asyncio.gather(*self._supervisors, return_exceptions=True)
+        for entry in self._entries:
+            _fail(entry, WorkerFailed("The service stopped before this clip's turn came."))
+        self._entries.clear()
+
+    async def extract(self, job: Job) -> tuple[Report, bytes]:
+        """Run one clip through a worker; cancelling this call frees the worker or the place.
+
+        Returns:
+            The report, and the sample's arrays as safetensors (not yet validated).
+
+        Raises:
+            Overloaded: the queue is full.
+            PreprocessingError: the input is at fault.
+            ClipTooCostly: the worker's memory or CPU limit was reached.
+            WorkerFailed: the worker died.
+            ExtractionFailed: a bug in preprocessing.
+        """
+        if self.full:
+            raise self.overloaded()
+        entry = _Entry(job, asyncio.get_running_loop().create_future())
+        self._entries.append(entry)
+        self._arrival.set()
+        try:
+            return await entry.answer
+        finally:
+            if entry in self._entries:
+                self._entries.remove(entry)
+
+    async def _supervise(self) -> None:
+        """Keep one worker running for as long as the pool lives."""
+        pause = 0.1
+        while True:
+            try:
+                worker = await WorkerProcess.start(
+                    self._context, self._handler, self._prepare, self._limits
+                )
+            except WorkerStartError as error:
+                self.failure = str(error)
+                log.warning("a worker cannot start", reason=str(error))
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                continue
+            pause = 0.1
+            self.failure = None
+            self.ready += 1
+            try:
+                reason = await self._employ(worker)
+            finally:
+                self.ready -= 1
+                exit_code = await worker.kill()
+            self._metrics.worker_restarts.labels(reason).inc()
+            log.warning("a worker is replaced", reason=reason, exit_code=exit_code)
+
+    async def _employ(self, worker: WorkerProcess) -> str:
+        """Give clips to a worker until it has to be replaced; returns why."""
+        while True:
+            entry = await self._next_for(worker)
+            if entry is None:
+                return "died"
+            self._metrics.stage_seconds.labels("wait_for_worker").observe(
+                time.perf_counter() - entry.queued
+            )
+            started = time.perf_counter()
+            reason = await self._run(worker, entry)
+            if reason is not None:
+                return reason
+            spent = time.perf_counter() - started
+            self._seconds_a_clip += 0.1 * (spent - self._seconds_a_clip)
+
+    async def _next_for(self, worker: WorkerProcess) -> _Entry | None:
+        """The next clip somebody still waits for; None if the idle worker dies first."""
+        taking = asyncio.create_task(self._take())
+        dying = asyncio.create_task(worker.died.wait())
+        self._idle += 1
+        try:
+            await asyncio.wait({taking, dying}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._idle -= 1
+            taking.cancel()
+            dying.cancel()
+        if not taking.done() or taking.cancelled():
+            return None
+        entry = taking.result()
+        if worker.died.is_set():
+            self._entries.appendleft(entry)
+            self._arrival.set()
+            return None
+        return entry
+
+    async def _take(self) -> _Entry:
+        while True:
+            while self._entries:
+                entry = self._entries.popleft()
+                if not entry.answer.done():
+                    return entry
+            self._arrival.clear()
+            await self._arrival.wait()
+
+    async def _run(self, worker: WorkerProcess, entry: _Entry) -> str | None:
+        """One clip through one worker; returns why the worker must be replaced, if it must."""
+        exchange = asyncio.create_task(worker.exchange(entry.job))
+        either: set[asyncio.Future[Any]] = {exchange, entry.answer}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if entry.answer.done():
+                return "abandoned"
+            head, arrays = exchange.result()
+        except asyncio.CancelledError:
+            _fail(entry, WorkerFailed("The service stopped while it worked on this clip."))
+            raise
+        except (asyncio.IncompleteReadError, ConnectionError):
+            if await worker.kill() == -signal.SIGXCPU:
+                seconds = self._limits.cpu_seconds
+                _fail(entry, ClipTooCostly(f"Decoding took more than {seconds} s of CPU time."))
+                return "cpu_limit"
+            _fail(
+                entry,
+                WorkerFailed("The process that decoded this clip died.", retry_after_seconds=1),
+            )
+            return "died"
+        except (ValidationError, ValueError) as error:
+            log.warning("a worker sent what no worker sends", error=str(error))
+            _fail(entry, WorkerFailed("The process that decoded this clip gave no clear answer."))
+            return "bad_answer"
+        finally:
+            exchange.cancel()
+        return _settle(entry, head, arrays)
+
+
+def _settle(entry: _Entry, head: Head, arrays: bytes) -> str | None:
+    if head.report is not None:
+        entry.answer.set_result((head.report, arrays))
+        return None
+    fault = head.fault
+    if fault is None:
+        _fail(entry, WorkerFailed("The process that decoded this clip gave no clear answer."))
+        return "bad_answer"
+    if fault.kind == "input":
+        _fail(entry, input_error(fault))
+        return None
+    if fault.kind == "memory":
+        _fail(entry, ClipTooCostly("Decoding needs more memory than a worker may use."))
+        # Its heap is full of what was being decoded.
+        return "memory_limit"
+    error = ExtractionFailed("Preprocessing failed on this clip; this is a bug of the service.")
+    error.add_note(fault.message)
+    _fail(entry, error)
+    return None
+
+
+def _fail(entry: _Entry, error: Exception) -> None:
+    if not entry.answer.done():
+        entry.answer.set_exception(error)

@@ -1,0 +1,147 @@
+"""``POST /predict``: the road from upload to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
+
+from service import schemas
+from service.batching import Scored
+from service.engine import Engine
+from service.errors import DeadlineExceeded
+from service.openapi import PREDICT_REQUEST, predict_responses
+from service.reports import Report
+from service.telemetry import request_id
+from service.uploads import read_upload
+
+if TYPE_CHECKING:
+    from model.predictor import Predictor
+
+T = TypeVar("T")
+
+
+def predict_router(engine: Engine) -> APIRouter:
+    """The one route that costs something."""
+    router = APIRouter()
+
+    @router.post(
+        "/predict",
+        response_model=schemas.PredictResponse,
+        responses=predict_responses(),
+        openapi_extra={"requestBody": PREDICT_REQUEST},
+        summary="Sentiment of a clip",
+        tags=["prediction"],
+    )
+    async def predict(request: Request) -> schemas.PredictResponse:
+        """Score one clip of a person speaking, with the words that are spoken.
+
+        A missing face, sound or picture is a normal answer with a warning. The score is computed
+        from text, voice and face together; see `warnings` and `seen` for what it rests on.
+        """
+        started = time.perf_counter()
+        # A shutdown waits from here on, also for bodies that are on their way.
+        with engine.accepted():
+            upload = await read_upload(
+                request, max_transcript_bytes=engine.settings.max_transcript_bytes
+            )
+            received = time.perf_counter()
+            report, scored, timings = await _within(
+                engine.settings.deadline_seconds, _while_connected(request, engine.answer(upload))
+            )
+            timings = {"upload": 1000 * (received - started), **timings}
+            timings["total"] = 1000 * (time.perf_counter() - started)
+            return _response(engine, report, scored, timings)
+
+    return router
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"There was no answer within {seconds:g} s.") from error
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Run work until it is done or the client is gone, in which case it is cancelled."""
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _response(
+    engine: Engine, report: Report, scored: Scored, timings: dict[str, float]
+) -> schemas.PredictResponse:
+    prediction = scored.prediction
+    score = schemas.clip_score(prediction.raw_score)
+    return schemas.PredictResponse(
+        score=score,
+        raw_score=prediction.raw_score,
+        label=schemas.label_of(score),
+        polarity=schemas.polarity_of(score),
+        gate=schemas.Gate.model_validate(
+            {"global": prediction.global_weight, "local": prediction.local_weight}
+        ),
+        query_channel_gates=[
+            schemas.ChannelGates(text=text, audio=audio, video=video)
+            for text, audio, video in prediction.layer_gates
+        ],
+        seen=_seen(report),
+        warnings=[schemas.Caution(code=c.code, message=c.message) for c in report.cautions],
+        timings_ms={stage: round(milliseconds, 1) for stage, milliseconds in timings.items()},
+        model=model_info(engine.model),
+        request_id=request_id(),
+    )
+
+
+def _seen(report: Report) -> schemas.Seen:
+    text, audio, face = report.text, report.audio, report.face
+    return schemas.Seen(
+        text=schemas.SeenText(
+            present=text is not None,
+            tokens=text.tokens if text else 0,
+            truncated=text is not None and text.truncated,
+        ),
+        audio=schemas.SeenAudio(
+            present=audio is not None and not audio.silent,
+            seconds=audio.seconds if audio else 0.0,
+            level_dbfs=audio.level_dbfs if audio else None,
+        ),
+        video=schemas.SeenVideo(
+            present=face is not None and face.frames_with_face > 0,
+            frames=face.frames if face else 0,
+            face_share=face.frames_with_face / face.frames if face and face.frames else 0.0,
+            source=face.source if face else None,
+        ),
+    )
+
+
+def model_info(predictor: Predictor) -> schemas.ModelInfo:
+    """Which weights answer."""
+    identity = predictor.identity
+    return schemas.ModelInfo(
+        name=identity.name,
+        version=identity.version,
+        encoder=identity.encoder,
+        checkpoint_sha256=identity.checkpoint_sha256,
+        feature_schema=predictor.schema.fingerprint,
+    )

@@ -1,0 +1,216 @@
+"""The answers' shapes: what `POST /predict` and the health routes return, as OpenAPI shows it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Label = Literal[
+    "highly negative",
+    "negative",
+    "weakly negative",
+    "neutral",
+    "weakly positive",
+    "positive",
+    "highly positive",
+]
+Polarity = Literal["negative", "neutral", "positive"]
+
+LABELS: tuple[Label, ...] = (
+    "highly negative",
+    "negative",
+    "weakly negative",
+    "neutral",
+    "weakly positive",
+    "positive",
+    "highly positive",
+)
+"""The seven classes of CMU-MOSI, of the scores -3 .. 3."""
+
+SCALE = 3.0
+"""Largest absolute value of a score."""
+
+
+def clip_score(raw: float) -> float:
+    """A raw score brought into -3 .. 3."""
+    return max(-SCALE, min(SCALE, raw))
+
+
+def label_of(score: float) -> Label:
+    """The class of a clipped score: rounded to the nearest whole number, halves to even."""
+    return LABELS[round(score) + 3]
+
+
+def polarity_of(score: float) -> Polarity:
+    """The sign of the rounded score."""
+    whole = round(score)
+    return "neutral" if whole == 0 else "positive" if whole > 0 else "negative"
+
+
+class Shape(BaseModel):
+    """Base of all answers: no field that is not declared."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class Gate(Shape):
+    """Weights of the model's two paths (eq. 33); they sum to 1."""
+
+    global_: float = Field(alias="global", serialization_alias="global", ge=0, le=1)
+    local: float = Field(ge=0, le=1)
+
+
+class ChannelGates(Shape):
+    """Weights with which one learnable-query layer joins its three projections; sum 1.
+
+    These are channel gates of a joint projection, not an attribution: each of the three weighed
+    parts was computed from all modalities together.
+    """
+
+    text: float = Field(ge=0, le=1)
+    audio: float = Field(ge=0, le=1)
+    video: float = Field(ge=0, le=1)
+
+
+class SeenText(Shape):
+    """What reached the model of the transcript."""
+
+    present: bool
+    tokens: int = Field(description="WordPiece tokens of the whole transcript.")
+    truncated: bool = Field(description="Whether the model saw its beginning only.")
+
+
+class SeenAudio(Shape):
+    """What reached the model of the sound."""
+
+    present: bool = Field(description="False if there is no sound, or silence only.")
+    seconds: float = Field(description="Length of the sound (s).")
+    level_dbfs: float | None = Field(description="Loudness as it came (dB re full scale).")
+
+
+class SeenVideo(Shape):
+    """What reached the model of the pictures."""
+
+    present: bool = Field(description="False if there is no picture, or no face in any.")
+    frames: int = Field(description="Pictures looked at, ten a second.")
+    face_share: float = Field(ge=0, le=1, description="Share of these with a face.")
+    source: Literal["built-in", "openface_csv"] | None = Field(
+        description="Who found the face: the built-in tracker, or the uploaded OpenFace CSV."
+    )
+
+
+class Seen(Shape):
+    """What was seen of each modality."""
+
+    text: SeenText
+    audio: SeenAudio
+    video: SeenVideo
+
+
+class Caution(Shape):
+    """Something a reader of the score should know."""
+
+    code: str = Field(description="Stable code, e.g. `no_face`, `no_audio`, `text_truncated`.")
+    message: str
+
+
+class ModelInfo(Shape):
+    """Which weights answered."""
+
+    name: str
+    version: str
+    encoder: str = Field(description="The text encoder.")
+    checkpoint_sha256: str = Field(description="sha256 of the checkpoint file (hex).")
+    feature_schema: str = Field(description="Fingerprint of the features it was trained on.")
+
+
+class PredictResponse(Shape):
+    """The sentiment of one clip."""
+
+    score: float = Field(ge=-3, le=3, description="Sentiment, -3 very negative .. 3 very positive.")
+    raw_score: float = Field(description="The model's own number, before it is brought into range.")
+    label: Label = Field(description="The score rounded to one of seven classes.")
+    polarity: Polarity = Field(description="Sign of the rounded score.")
+    gate: Gate
+    query_channel_gates: list[ChannelGates] = Field(
+        description="One item a learnable-query layer, first to last: gates of the channels of a "
+        "joint projection. Not an attribution of the score to text, audio and video."
+    )
+    seen: Seen
+    warnings: list[Caution]
+    timings_ms: dict[str, float] = Field(description="Time by stage (ms); `total` is all of it.")
+    model: ModelInfo
+    request_id: str = Field(description="Also in the header `X-Request-ID` and in the logs.")
+
+
+class Limits(Shape):
+    """What the service admits."""
+
+    max_upload_bytes: int
+    max_transcript_bytes: int
+    max_clip_seconds: float
+    max_clip_pixels: int
+    max_clip_streams: int
+    deadline_seconds: float
+    queue_clips: int
+
+
+class FeatureInfo(Shape):
+    """The features in force."""
+
+    name: str
+    fingerprint: str
+    max_tokens: int
+    steps_per_second: int
+    audio_columns: list[str]
+    video_columns: list[str]
+
+
+class Info(Shape):
+    """What this service is."""
+
+    service_version: str
+    status: str
+    device: str | None
+    workers: int
+    model: ModelInfo | None = Field(description="None while it is being loaded.")
+    features: FeatureInfo | None = Field(description="None while the model is being loaded.")
+    limits: Limits
+
+
+class Health(Shape):
+    """State of the service; `reasons` says why it is not ready."""
+
+    status: Literal["alive", "ready", "loading", "not_ready", "draining"]
+    reasons: list[str] = []
+
+
+class Live(Shape):
+    """Open Inference Protocol."""
+
+    live: bool
+
+
+class Ready(Shape):
+    """Open Inference Protocol."""
+
+    ready: bool
+
+
+class TensorMetadata(Shape):
+    """Open Inference Protocol: one input or output; -1 is a length that varies."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(Shape):
+    """Open Inference Protocol: what the model takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]

@@ -1,0 +1,140 @@
+"""Every setting of the service, read from environment variables with the prefix ``DPDF_``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+"""Bytes in a mebibyte."""
+
+PREFIX = "DPDF_"
+
+
+class Settings(BaseSettings):
+    """What an operator may choose; units are in the names.
+
+    Raises:
+        pydantic.ValidationError: a value is out of form or range.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field(
+        default="127.0.0.1", description="Address to listen on; `0.0.0.0` in a container."
+    )
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="TCP port; 0 lets the system choose."
+    )
+    checkpoint: Path = Field(
+        default=Path("model/weights/default.safetensors"),
+        description="The weights to serve, a .safetensors file written by training.",
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="`auto` (CUDA if present), `cpu`, `cuda` or `cuda:N`.",
+    )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Processes that decode clips; 0 = one for each usable core.",
+    )
+    max_upload_mib: float = Field(
+        default=64.0, gt=0, description="Largest request body, counted while it streams in (MiB)."
+    )
+    max_held_mib: float = Field(
+        default=512.0,
+        gt=0,
+        description="Most memory for the bodies of all open requests together (MiB).",
+    )
+    max_transcript_kib: float = Field(default=256.0, gt=0, description="Largest transcript (KiB).")
+    upload_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Longest time for a request body to arrive (s)."
+    )
+    deadline_seconds: float = Field(
+        default=60.0, gt=0, description="Longest time from the whole body to the answer (s)."
+    )
+    max_clip_seconds: float = Field(
+        default=50.0,
+        gt=0,
+        le=50.0,
+        description="Longest clip (s); the model has 500 positions at 10 /s.",
+    )
+    max_clip_pixels: int = Field(
+        default=4096 * 2304, ge=1, description="Most pixels a frame, width x height (px)."
+    )
+    max_clip_streams: int = Field(default=32, ge=1, description="Most streams in a container.")
+    queue_clips: int = Field(
+        default=32, ge=1, description="Clips that may wait for a worker; more are answered 429."
+    )
+    worker_memory_mib: int = Field(
+        default=4096,
+        ge=1024,
+        description="Address space of a worker beyond what it starts with (MiB).",
+    )
+    worker_cpu_seconds: int = Field(
+        default=120, ge=1, description="CPU time that one clip may take in a worker (s)."
+    )
+    batch_clips: int = Field(
+        default=16, ge=1, le=256, description="Most clips in one call of the model."
+    )
+    batch_wait_ms: float = Field(
+        default=4.0,
+        ge=0,
+        le=1000,
+        description="How long the first clip of a batch waits for others (ms).",
+    )
+    batch_queue_clips: int = Field(
+        default=64, ge=1, description="Clips that may wait for the model."
+    )
+    grace_seconds: float = Field(
+        default=30.0, gt=0, description="After SIGTERM, time for the work in flight to finish (s)."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe line that is logged."
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="`json`: one object a line; `console`: for reading."
+    )
+
+    @property
+    def worker_count(self) -> int:
+        """Number of worker processes, at least 1."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Largest request body (bytes)."""
+        return int(self.max_upload_mib * MIB)
+
+    @property
+    def max_held_bytes(self) -> int:
+        """Most memory for all request bodies (bytes)."""
+        return int(self.max_held_mib * MIB)
+
+    @property
+    def max_transcript_bytes(self) -> int:
+        """Largest transcript (bytes)."""
+        return int(self.max_transcript_kib * 1024)
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Names with our prefix that are no setting: almost always a slip of the pen."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+
+
+def settings_table() -> str:
+    """All settings as the Markdown table of the README: variable, default, meaning."""
+    rows = [
+        f"| `{PREFIX}{name.upper()}` | `{field.default}` | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])

@@ -1,0 +1,129 @@
+"""From a request's form to a typed upload; what is inside the files is not looked at here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from starlette.requests import Request
+
+from preprocessing.errors import UndecodableClip
+from service.errors import InvalidField, MissingField, UnsupportedMedia
+from service.form import NAME_LENGTH, Part, read_form
+
+TRANSCRIPT_SUFFIXES = (".txt", ".vtt", ".srt")
+
+CLIP_TYPES = ("video/", "audio/")
+"""Beginnings of content types that a clip may have."""
+
+OTHER_CLIP_TYPES = frozenset(
+    {
+        "",
+        "application/mp4",
+        "application/octet-stream",
+        "application/ogg",
+        "application/x-matroska",
+    }
+)
+"""Further content types that clients give to clips; octet-stream and none are given to anything."""
+
+CSV_TYPES = frozenset(
+    {
+        "",
+        "application/csv",
+        "application/octet-stream",
+        "application/vnd.ms-excel",
+        "text/csv",
+        "text/plain",
+    }
+)
+"""Content types that clients give to CSV files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A request's parts.
+
+    Attributes:
+        video: bytes of the clip, at least one.
+        transcript: bytes of the transcript.
+        transcript_suffix: ``".txt"`` (also of a text field), ``".vtt"`` or ``".srt"``.
+        openface: bytes of an OpenFace CSV, at least one, or None.
+    """
+
+    video: bytes
+    transcript: bytes
+    transcript_suffix: str
+    openface: bytes | None
+
+
+async def read_upload(request: Request, *, max_transcript_bytes: int) -> Upload:
+    """Read and check the form of a request.
+
+    Raises:
+        MalformedRequest, UnsupportedMedia, UnexpectedField, UploadTooLarge: as `read_form` says.
+        MissingField, InvalidField: a part is not there, or of the wrong kind.
+        UndecodableClip: the clip has no bytes.
+        ClientDisconnect: the client went away while sending.
+    """
+    parts = await read_form(
+        request.headers.get("content-type", ""),
+        request.stream(),
+        limits={"video": None, "transcript": max_transcript_bytes, "openface": None},
+    )
+    video = _file(parts, "video")
+    if not video.media_type.startswith(CLIP_TYPES) and video.media_type not in OTHER_CLIP_TYPES:
+        raise _wrong_type(video, "video/*, audio/* or application/octet-stream")
+    transcript, suffix = _transcript(parts)
+    openface = _file(parts, "openface") if "openface" in parts else None
+    if openface is not None:
+        if openface.media_type not in CSV_TYPES:
+            raise _wrong_type(openface, "text/csv")
+        if not openface.content:
+            raise MissingField(
+                "The file openface is empty; leave it out instead.", param="openface"
+            )
+    if not video.content:
+        raise UndecodableClip("The clip is an empty file: 0 bytes arrived as video.")
+    return Upload(
+        video=bytes(video.content),
+        transcript=transcript,
+        transcript_suffix=suffix,
+        openface=None if openface is None else bytes(openface.content),
+    )
+
+
+def _file(parts: dict[str, Part], name: str) -> Part:
+    part = parts.get(name)
+    if part is None:
+        raise MissingField(f"The file {name} is missing.", param=name)
+    if part.filename is None:
+        raise InvalidField(
+            f"{name} came as a text field; send it as a file part, with a filename.", param=name
+        )
+    return part
+
+
+def _wrong_type(part: Part, wanted: str) -> UnsupportedMedia:
+    return UnsupportedMedia(
+        f"{part.name} has the content type {part.media_type[:NAME_LENGTH]!r}; send {wanted}.",
+        param=part.name,
+    )
+
+
+def _transcript(parts: dict[str, Part]) -> tuple[bytes, str]:
+    part = parts.get("transcript")
+    if part is None:
+        raise MissingField(
+            "The transcript is missing: send the words spoken in the clip.", param="transcript"
+        )
+    if part.filename is None:
+        return bytes(part.content), ".txt"
+    suffix = PurePosixPath(part.filename.lower()).suffix
+    if suffix not in TRANSCRIPT_SUFFIXES:
+        raise UnsupportedMedia(
+            f"The transcript file is named {part.filename[:NAME_LENGTH]!r}; send a .txt, .vtt or "
+            ".srt file, or a text field.",
+            param="transcript",
+        )
+    return bytes(part.content), suffix

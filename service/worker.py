@@ -1,0 +1,215 @@
+"""A worker process: takes a clip's bytes from its channel, gives back what the model needs.
+
+Hostile bytes are decoded here and nowhere else. The process is forked from a warm parent
+(`service.worker_warm`), gives up what it does not need, and serves one clip at a time until its
+channel closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preprocessing.errors import PreprocessingError
+from service import wire
+from service.reports import head_of_fault
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from model.inputs import FeatureSchema
+
+NICENESS = 5
+"""Workers yield to the server's own process, so that probes answer on a saturated machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """What one worker may use.
+
+    Attributes:
+        memory_bytes: address space beyond what the process has when it is ready.
+        cpu_seconds: processor time for one clip.
+    """
+
+    memory_bytes: int
+    cpu_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One clip to extract, as it crosses to the worker.
+
+    Attributes:
+        video: the upload's bytes.
+        transcript: UTF-8 bytes of the transcript.
+        transcript_suffix: ``".txt"``, ``".vtt"`` or ``".srt"``: how to read it.
+        openface: bytes of an OpenFace CSV that replaces the built-in face features.
+        max_seconds, max_pixels, max_streams: `preprocessing.clip.DecodeLimits`.
+    """
+
+    video: bytes
+    transcript: bytes
+    transcript_suffix: str
+    openface: bytes | None
+    max_seconds: float
+    max_pixels: int
+    max_streams: int
+
+    def frames(self) -> list[bytes]:
+        """The frames of the request: a JSON head and three payloads."""
+        head = {
+            "transcript_suffix": self.transcript_suffix,
+            "openface": self.openface is not None,
+            "max_seconds": self.max_seconds,
+            "max_pixels": self.max_pixels,
+            "max_streams": self.max_streams,
+        }
+        return [json.dumps(head).encode(), self.video, self.transcript, self.openface or b""]
+
+    @classmethod
+    def receive(cls, channel: socket.socket) -> Job:
+        """Read what `frames` wrote.
+
+        Raises:
+            EOFError: the server closed the channel.
+        """
+        head = json.loads(wire.receive(channel))
+        video, transcript, openface = (wire.receive(channel) for _ in range(3))
+        sent = head.pop("openface")
+        return cls(video, transcript, openface=openface if sent else None, **head)
+
+
+Handler = Callable[[Job], tuple[dict[str, Any], bytes]]
+"""From a job to a JSON-able report and the sample's arrays as safetensors."""
+
+
+def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
+    """Run preprocessing on one clip.
+
+    Returns:
+        The report (`service.reports.Report` reads it) and the arrays ``input_ids``, ``audio``
+        and ``video`` of the `Sample` as safetensors.
+
+    Raises:
+        PreprocessingError: the input is at fault.
+    """
+    from safetensors.numpy import save
+
+    from preprocessing.clip import DecodeLimits
+    from preprocessing.features import extract
+    from preprocessing.tensors import to_sample
+    from preprocessing.transcript import read_transcript
+
+    features = extract(
+        job.video,
+        read_transcript(job.transcript, job.transcript_suffix),
+        limits=DecodeLimits(job.max_seconds, job.max_pixels, job.max_streams),
+        openface_csv=job.openface,
+    )
+    sample = to_sample(features, _schema())
+    text, audio, face = features.text, features.audio, features.face
+    report = {
+        "text": text and {"tokens": text.tokens, "truncated": text.truncated},
+        "audio": audio
+        and {"seconds": audio.seconds, "level_dbfs": audio.level_dbfs, "silent": audio.silent},
+        "face": face
+        and {
+            "frames": face.frames,
+            "frames_with_face": face.frames_with_face,
+            "faces": face.faces,
+            "source": face.source,
+        },
+        "cautions": [asdict(caution) for caution in features.cautions],
+        "timings_ms": features.timings_ms,
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        "input_ids": sample.input_ids,
+        "audio": sample.audio,
+        "video": sample.video,
+    }
+    return report, save(arrays)
+
+
+@cache
+def _schema() -> FeatureSchema:
+    from preprocessing.schema import feature_schema
+    from preprocessing.text import WordPiece
+
+    return feature_schema(WordPiece().sha256)
+
+
+def prepare_worker() -> None:
+    """Load what each worker needs for itself: the face tracker has threads of its own."""
+    _schema()
+
+
+def serve(
+    channel: socket.socket,
+    handler: Handler,
+    prepare: Callable[[], None] | None,
+    limits: WorkerLimits,
+) -> None:
+    """Main function of the process: say when ready, then answer jobs until the channel closes.
+
+    Every answer is two frames: a `service.reports.Head` as JSON, and the arrays (empty after a
+    failure).
+    """
+    # The server decides when a worker ends; a Ctrl-C in its terminal reaches us all.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
+    if prepare is not None:
+        prepare()
+    _give_up_rights(limits)
+    wire.send(channel, [json.dumps({"ready": os.getpid()}).encode()])
+    while True:
+        try:
+            job = Job.receive(channel)
+        except (EOFError, ConnectionError):
+            return
+        _allow_cpu(limits.cpu_seconds)
+        head, arrays = _answer(handler, job)
+        wire.send(channel, [json.dumps(head).encode(), arrays])
+
+
+def _answer(handler: Handler, job: Job) -> tuple[dict[str, Any], bytes]:
+    try:
+        report, arrays = handler(job)
+    except PreprocessingError as error:
+        return head_of_fault("input", str(error), error.code), b""
+    except MemoryError:
+        return head_of_fault("memory", "out of memory"), b""
+    except Exception as error:  # noqa: BLE001  the server logs it and answers for it
+        return head_of_fault("bug", "".join(traceback.format_exception(error))[-4000:]), b""
+    return {"report": report}, arrays
+
+
+def _give_up_rights(limits: WorkerLimits) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + limits.memory_bytes
+    _lower(resource.RLIMIT_AS, most)
+    _lower(resource.RLIMIT_CORE, 0)
+    # No regular file can be written, so a decoder can leave nothing behind.
+    _lower(resource.RLIMIT_FSIZE, 0)
+
+
+def _lower(limit: int, value: int) -> None:
+    _, hard = resource.getrlimit(limit)
+    new = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(limit, (new, new))
+
+
+def _allow_cpu(seconds: int) -> None:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    spent = int(usage.ru_utime + usage.ru_stime) + 1
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (spent + seconds, hard))

@@ -1,0 +1,123 @@
+"""The server's side of one worker process: start, exchange, watch, kill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+from service import wire
+from service.reports import Head
+from service.worker import Handler, Job, WorkerLimits, serve
+
+HEAD_LIMIT = 1024 * 1024
+"""Largest JSON head that is read from a worker (bytes)."""
+
+ARRAYS_LIMIT = 16 * 1024 * 1024
+"""Largest sample that is read from a worker (bytes); 50 s of clip are about 100 KB."""
+
+START_SECONDS = 180.0
+"""Longest time for a worker to get warm (s): numba compiles on the first start on a machine."""
+
+
+class WorkerStartError(RuntimeError):
+    """A worker did not get ready."""
+
+
+class WorkerProcess:
+    """A worker that is ready, and the server's end of its channel.
+
+    Attributes:
+        died: set as soon as the process has ended.
+    """
+
+    def __init__(
+        self,
+        process: ForkServerProcess,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.died = asyncio.Event()
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._sentinel = process.sentinel
+        asyncio.get_running_loop().add_reader(self._sentinel, self._on_death)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id."""
+        return self._process.pid
+
+    @classmethod
+    async def start(
+        cls,
+        context: ForkServerContext,
+        handler: Handler,
+        prepare: Callable[[], None] | None,
+        limits: WorkerLimits,
+    ) -> WorkerProcess:
+        """Fork a worker and wait until it is warm.
+
+        Raises:
+            WorkerStartError: it died or was not ready in time.
+        """
+        ours, theirs = socket.socketpair()
+        process = context.Process(
+            target=serve, args=(theirs, handler, prepare, limits), name="worker", daemon=True
+        )
+        try:
+            # Waits for the fork server, which may still be importing.
+            await asyncio.to_thread(process.start)
+        except BaseException as error:
+            ours.close()
+            if isinstance(error, (OSError, EOFError)):
+                raise WorkerStartError(f"the fork server does not answer: {error!r}") from error
+            raise
+        finally:
+            theirs.close()
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        worker = cls(process, reader, writer)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                json.loads(await wire.receive_async(reader, limit=HEAD_LIMIT))
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            code = await worker.kill()
+            raise WorkerStartError(
+                f"a worker ended with exit code {code} before it was ready; its own message is on "
+                "standard error"
+            ) from error
+        except TimeoutError as error:
+            await worker.kill()
+            raise WorkerStartError(f"a worker was not ready after {START_SECONDS:g} s") from error
+        except asyncio.CancelledError:
+            await worker.kill()
+            raise
+        return worker
+
+    async def exchange(self, job: Job) -> tuple[Head, bytes]:
+        """Send a job, wait for its answer.
+
+        Raises:
+            asyncio.IncompleteReadError, ConnectionError: the worker died.
+            ValueError: the answer is out of form.
+        """
+        await wire.send_async(self._writer, job.frames())
+        head = Head.model_validate_json(await wire.receive_async(self._reader, limit=HEAD_LIMIT))
+        return head, await wire.receive_async(self._reader, limit=ARRAYS_LIMIT)
+
+    async def kill(self) -> int | None:
+        """End the process at once, if it has not ended, and reap it; returns its exit code."""
+        asyncio.get_running_loop().remove_reader(self._sentinel)
+        if self._process.is_alive():
+            self._process.kill()
+        self._writer.close()
+        await asyncio.to_thread(self._process.join, 5.0)
+        self.died.set()
+        return self._process.exitcode
+
+    def _on_death(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._sentinel)
+        self.died.set()

@@ -1,0 +1,27 @@
+"""Imported once by the fork server, so that every worker starts warm.
+
+Workers are forked from the process that imported this module: what is loaded and compiled here is
+there at once in each of them and lies in memory once. It must start no thread, because threads do
+not survive a fork; hence one thread for every library, and the face tracker, which has threads of
+its own, is started in the worker by `service.worker.prepare_worker`.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Before numpy is imported for the first time: the workers are the parallelism.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[_name] = "1"
+os.environ.setdefault("GLOG_minloglevel", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def _warm_up() -> None:
+    # Imported here, below the lines that these imports must find done.
+    from preprocessing import audio, features, tensors, transcript  # noqa: F401
+
+    audio.warm_up()
+
+
+_warm_up()
