@@ -124,7 +124,9 @@ def points(values: NDArray[np.float32], prefix: str, axes: str) -> NDArray[np.fl
     """
     count = EYE_POINTS if prefix else FACE_POINTS
     names = _points([prefix + axis for axis in axes], count)
-    return values[..., indices(names)].reshape(*values.shape[:-1], len(axes), count).swapaxes(-1, -2)
+    return (
+        values[..., indices(names)].reshape(*values.shape[:-1], len(axes), count).swapaxes(-1, -2)
+    )
 
 
 def empty_rows(rows: int) -> NDArray[np.float32]:

@@ -1,0 +1,65 @@
+"""MediaPipe's two face graphs, imported and started without the noise they write to stderr.
+
+Two causes, two cures:
+
+- MediaPipe 0.10.21 looks up ``MessageFactory.GetPrototype`` while it is imported, which protobuf 5
+  removed, and prints the AttributeError. The method is lent to it for as long as the import lasts.
+- Its native code logs lines about its own graphs when they start and at their first face, straight
+  to file descriptor 2, and offers no setting. Around these moments the descriptor goes to a file,
+  from which every line that is not one of `KNOWN_NOISE` is passed on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from google.protobuf import message_factory
+
+KNOWN_NOISE: Final = (
+    b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.",
+    b"All log messages before absl::InitializeLog() is called are written to STDERR",
+    b"Feedback manager requires a model with a single signature inference.",
+    b"Using NORM_RECT without IMAGE_DIMENSIONS is only supported for the square ROI.",
+)
+"""Marks of the lines that are dropped; none says anything about the result."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop `KNOWN_NOISE` from file descriptor 2 meanwhile; all else is written at the end."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught:
+                if not any(mark in line for mark in KNOWN_NOISE):
+                    os.write(2, line)
+
+
+def _import() -> tuple[Any, Any]:
+    factory: Any = message_factory.MessageFactory
+    missing = not hasattr(factory, "GetPrototype")
+    if missing:
+        factory.GetPrototype = lambda _self, descriptor: message_factory.GetMessageClass(descriptor)
+    try:
+        from mediapipe.python.solutions import face_detection, face_mesh
+    finally:
+        if missing:
+            del factory.GetPrototype
+    return face_detection, face_mesh
+
+
+face_detection, face_mesh = _import()
+"""`mediapipe.python.solutions.face_detection` and `.face_mesh`."""
