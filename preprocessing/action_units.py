@@ -66,7 +66,8 @@ def distances(frontal: Array) -> dict[str, Array]:
         return length
 
     def both(pairs: tuple[tuple[int, int], ...]) -> Array:
-        return np.mean([between(*pair) for pair in pairs], axis=0)
+        mean: Array = np.mean([between(*pair) for pair in pairs], axis=0)
+        return mean
 
     corners = (33, 133, 362, 263)
     lids = ((160, 144), (159, 145), (158, 153), (385, 380), (386, 374), (387, 373))
@@ -134,6 +135,6 @@ def presences(intensity: Mapping[str, Array]) -> dict[str, Array]:
 
 @cache
 def units() -> Mapping[str, Unit]:
-    """The coefficients of every unit, read once from `COEFFICIENTS`."""
+    """Read the coefficients of every unit from `COEFFICIENTS`, once."""
     table = json.loads(COEFFICIENTS.read_text("utf-8"))
     return {name: Unit(**values) for name, values in table.items()}

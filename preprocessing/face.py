@@ -1,9 +1,10 @@
 """Faces in pictures with MediaPipe (Apache-2.0), as OpenFace's 714 columns.
 
-Each picture is analysed by itself: a detector finds faces of any size, the mesh is taken on a square
-around the one that is followed. MediaPipe's own tracking mode was tried: it carries state from
-picture to picture and from clip to clip, finds small faces later or never (act409_clip2: 38 % of
-pictures against 96 %), and is no faster at ten pictures a second.
+Each picture is analysed by itself: a detector finds faces of any size, the mesh is taken on a
+square around the one that is followed. MediaPipe's own tracking mode was tried on the pairs of
+`benchmarks/openface_concordance.py`: it carries state from picture to picture, misses small faces
+(act409_clip2: found in 38 % of the pictures, by this way in 96 %), places landmarks no better, and
+saves 5 of 12 ms a picture.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from preprocessing import action_units
 from preprocessing.clip import FaceFeatures, Frame
@@ -33,6 +34,9 @@ UNSUPPORTED_COLUMNS: Final = (*group("shape_non_rigid").columns, "AU28_c")
 
 CROP: Final = 2.0
 """Side of the square given to the mesh, in sides of the detected box."""
+
+CLEAR: Final = 0.7
+"""Least score of the close-up detector in clips: below, it takes lamps and shelves for faces."""
 
 SAME_FACE: Final = 0.2
 """Least overlap (intersection over union) of the boxes of one face in pictures that follow."""
@@ -66,7 +70,13 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was found in one picture: the mesh (478, 3) px of the followed face, its box, how many."""
+    """What was found in one picture.
+
+    Attributes:
+        mesh: (478, 3) px, of the followed face.
+        box: of the followed face.
+        faces: how many faces there are.
+    """
 
     mesh: Mesh
     box: Box
@@ -78,14 +88,18 @@ class FaceTracker:
 
     def __init__(self) -> None:
         with quiet():
-            self._detector = face_detection.FaceDetection(model_selection=1)
+            # The first for faces at a distance, the second for those that fill the picture.
+            self._detectors = (
+                face_detection.FaceDetection(model_selection=1),
+                face_detection.FaceDetection(model_selection=0, min_detection_confidence=CLEAR),
+            )
             self._mesher = face_mesh.FaceMesh(
                 static_image_mode=True, max_num_faces=1, refine_landmarks=True
             )
             # The graphs start on their first picture, and that is when they log.
             blank = np.zeros((64, 64, 3), np.uint8)
-            self._detector.process(blank)
-            self._mesher.process(blank)
+            for graph in (*self._detectors, self._mesher):
+                graph.process(blank)
         self._spoken = False
         """Whether the mesh's graph has met its first face, which it comments on."""
 
@@ -113,13 +127,29 @@ class FaceTracker:
         return FaceFeatures(values, len(rows), with_face, faces, source="built-in")
 
     def analyse_still(self, rgb: Picture) -> FaceFeatures:
-        """The same for a single picture, (height, width, 3) uint8; see `enlarge_small_still`."""
-        return self.analyse([Frame(rgb, seconds=0.0, index=0)], steps_per_second=1)
+        """Facial row of a still that is known to be of a face.
+
+        Where no detector is sure, the mesh is tried on the whole picture.
+
+        Args:
+            rgb: (height, width, 3) uint8; of a small cut-out, what `enlarge_small_still` returns.
+
+        Returns:
+            One row, at 0 s.
+        """
+        still = Frame(rgb, seconds=0.0, index=0)
+        sight = self._look(rgb, followed=None, known=0)
+        if sight is None and min(rgb.shape[:2]) >= SMALLEST_SIDE:
+            mesh = self._mesh(rgb)
+            sight = mesh if mesh is None else Sight(mesh, _bounds(mesh), faces=1)
+        found = int(sight is not None)
+        faces = sight.faces if sight else 0
+        return FaceFeatures(_row(still, sight)[None], 1, found, faces, source="built-in")
 
     def close(self) -> None:
         """Free the graphs."""
-        self._detector.close()
-        self._mesher.close()
+        for graph in (*self._detectors, self._mesher):
+            graph.close()
 
     def __enter__(self) -> Self:
         return self
@@ -133,43 +163,30 @@ class FaceTracker:
         self.close()
 
     def _look(self, rgb: Picture, followed: Box | None, known: int) -> Sight | None:
-        """The face to follow in a picture. `known`: most faces seen in the clip so far."""
+        """Find the face to follow in a picture.
+
+        Args:
+            rgb: the picture.
+            followed: where the face was in the picture before.
+            known: most faces seen in the clip so far.
+        """
         if min(rgb.shape[:2]) < SMALLEST_SIDE:
             return None
-        boxes = self._detect(rgb)
-        if not boxes:
-            # The detector misses a face that fills the picture; the mesh's own does not.
-            mesh = self._mesh(rgb)
-            return None if mesh is None else Sight(mesh, _bounds(mesh), 1)
+        boxes = next(filter(None, (_detect(graph, rgb) for graph in self._detectors)), [])
         same = [box for box in boxes if followed and box.overlap(followed) >= SAME_FACE]
-        order = sorted(boxes, key=lambda box: (box in same, box.area), reverse=True)
-        found = None
+        boxes.sort(key=lambda box: (box in same, box.area), reverse=True)
+        found: tuple[Mesh, Box] | None = None
         faces = 0
-        for box in order:
-            # A box counts as a face once a mesh fits into it; that is worth its time only where
-            # the count would be a new record.
-            if found is not None and len(order) <= known:
+        for box in boxes:
+            # A box counts as a face once a mesh fits into it; beyond the followed face that is
+            # worth its time only where the count would be a new record.
+            if found and len(boxes) <= known:
                 break
             mesh = self._mesh_in(rgb, box)
             if mesh is not None:
                 faces += 1
                 found = found or (mesh, box)
         return Sight(*found, faces) if found else None
-
-    def _detect(self, rgb: Picture) -> list[Box]:
-        height, width = rgb.shape[:2]
-        detections = self._detector.process(rgb).detections or ()
-        return [
-            Box(
-                box.xmin * width,
-                box.ymin * height,
-                box.width * width,
-                box.height * height,
-                detection.score[0],
-            )
-            for detection in detections
-            for box in (detection.location_data.relative_bounding_box,)
-        ]
 
     def _mesh(self, rgb: Picture) -> Mesh | None:
         """(478, 3) px of the clearest face of a picture."""
@@ -194,14 +211,14 @@ class FaceTracker:
         down, right = max(-top, 0), max(-left, 0)
         square[down : down + inside.shape[0], right : right + inside.shape[1]] = inside
         mesh = self._mesh(square)
-        return None if mesh is None else mesh + (left, top, 0)
+        return None if mesh is None else mesh + np.array((left, top, 0))
 
 
 def enlarge_small_still(grey: Picture) -> Picture:
-    """A small cut-out face, such as FER2013's 48x48 px, made fit for the tracker.
+    """Make a small cut-out face, such as FER2013's of 48x48 px, fit for the tracker.
 
-    Detectors expect some room around a face: enlarged to 192 px (bicubic) with a border of 48 px
-    that repeats the edge. A mesh is found in 95 % of FER2013's pictures.
+    Detectors expect some room around a face. It is enlarged to 192 px (bicubic) with a border of
+    48 px that repeats the edge. A mesh is found in 95 % of FER2013's pictures.
 
     Args:
         grey: (height, width) uint8.
@@ -215,7 +232,7 @@ def enlarge_small_still(grey: Picture) -> Picture:
 
 
 def _ticks(frames: Iterable[Frame], steps_per_second: int) -> Iterator[Frame]:
-    """The first frame at or after each tick; none twice."""
+    """Pass on the first frame at or after each tick; none twice."""
     due = 0
     for frame in frames:
         # A microsecond for timestamps that are rounded down.
@@ -223,6 +240,17 @@ def _ticks(frames: Iterable[Frame], steps_per_second: int) -> Iterator[Frame]:
         if tick >= due:
             due = tick + 1
             yield frame
+
+
+def _detect(graph: Any, rgb: Picture) -> list[Box]:
+    """Boxes of the faces that a detector finds in a picture."""
+    height, width = rgb.shape[:2]
+    boxes = []
+    for detection in graph.process(rgb).detections or ():
+        box = detection.location_data.relative_bounding_box
+        size = (box.width * width, box.height * height)
+        boxes.append(Box(box.xmin * width, box.ymin * height, *size, score=detection.score[0]))
+    return boxes
 
 
 def _bounds(mesh: Mesh) -> Box:
@@ -233,7 +261,7 @@ def _bounds(mesh: Mesh) -> Box:
 
 def _row(frame: Frame, sight: Sight | None) -> NDArray[np.float32]:
     """(714,) OpenFace's columns of one picture."""
-    row = empty_rows(1)[0]
+    row: NDArray[np.float32] = empty_rows(1)[0]
     row[INDEX["frame"]] = frame.index + 1
     row[INDEX["timestamp"]] = frame.seconds
     if sight is None:
@@ -244,7 +272,7 @@ def _row(frame: Frame, sight: Sight | None) -> NDArray[np.float32]:
     eyes = gaze(head)
     intensities = action_units.intensities(head.frontal)
     scale, _, offset = head.similarity
-    blocks = {
+    blocks: dict[str, ArrayLike] = {
         "confidence": sight.box.score,
         "success": 1,
         "gaze": eyes.vectors,

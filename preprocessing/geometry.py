@@ -36,7 +36,7 @@ FACE_POINTS: Final[tuple[tuple[int, ...], ...]] = (
 )
 """The 68 points of iBUG 300-W; two vertices mean their midpoint.
 
-Vertex numbers as published by PeizhiYan/Mediapipe_2_Dlib_Landmarks (current and widespread variant),
+Vertex numbers as published by PeizhiYan/Mediapipe_2_Dlib_Landmarks (current and widespread form),
 cosanlab/py-feat (blendshape_to_au.py), facefusion issue 549 and one unnamed repository. They differ
 on jaw, nose and outer lip: for each mirrored pair of points the variant that lies closest to real
 OpenFace output is taken (mean error 2.9 % of the distance of the outer corners of the eyes)."""
@@ -131,7 +131,8 @@ class Head:
         rotation, translation = cv2.solvePnPRefineLM(
             model, points, camera, None, rotation, translation
         )
-        return Rotation.from_rotvec(rotation.ravel()).as_matrix(), translation.ravel()
+        matrix: Array = Rotation.from_rotvec(rotation.ravel()).as_matrix()
+        return matrix, np.array(translation, np.float64).ravel()
 
     @property
     def pose_angles(self) -> Array:
@@ -197,4 +198,5 @@ class Head:
 
 def euler_angles(rotation: Array) -> Array:
     """(3,) rad of a rotation matrix R = Rx(a) Ry(b) Rz(c)."""
-    return Rotation.from_matrix(rotation).as_euler("XYZ")
+    angles: Array = Rotation.from_matrix(rotation).as_euler("XYZ")
+    return angles

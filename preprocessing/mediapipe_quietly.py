@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from google.protobuf import message_factory
+from google.protobuf import message_factory  # type: ignore[import-untyped]
 
 KNOWN_NOISE: Final = (
     b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.",

@@ -94,7 +94,7 @@ UNIT = MappingProxyType({name: group.unit for group in GROUPS for name in group.
 
 
 def group(name: str) -> Group:
-    """The group of this name.
+    """Find a group by name.
 
     Raises:
         KeyError: no group is called so.
