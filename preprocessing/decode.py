@@ -52,8 +52,8 @@ at 192 of them, and a 4K picture takes longer to convert than to analyse."""
 SLACK = 0.1
 """Seconds beyond the limit still accepted: codecs pad sound to whole packets."""
 
-TICK_TOLERANCE = 0.001
-"""Seconds that a picture may come before its tick: containers round times to milliseconds."""
+TICK_TOLERANCE = 1e-6
+"""Seconds that a picture may come before its tick: times are fractions that floats round."""
 
 MOST_PICTURES_PER_SECOND = 240
 """Pictures decoded per second of the limit, for clips whose timestamps hide their length."""
@@ -141,7 +141,13 @@ class ClipReader:
                 if setup != (setup := (frame.format.name, frame.layout.name, frame.sample_rate)):
                     # Some broadcasts change their format on the way; a resampler has only one.
                     chunks += _resampled(resampler, None)
-                    resampler = AudioResampler(format="flt", layout="mono", rate=SOUND_RATE)
+                    resampler = AudioResampler(
+                        format="flt",
+                        layout="mono",
+                        rate=SOUND_RATE,
+                        # The mean of the channels, which cannot exceed full scale as a sum can.
+                        options={"rematrix_maxval": "1"},
+                    )
                 frame.pts = None
                 chunks += _resampled(resampler, frame)
             chunks += _resampled(resampler, None)
