@@ -129,6 +129,7 @@ MODELS = {
     "standard": make_model(replace(HEARING, query_attention="standard")),
     "hyper_modality": make_model(replace(HEARING, query_attention="hyper_modality")),
     "none": make_model(replace(HEARING, query_attention="none")),
+    "global": make_model(replace(HEARING, local_path=False)),
 }
 
 
