@@ -66,7 +66,6 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
         ClientDisconnect,
         RequestValidationError,
         HTTPException,
-        Exception,
     ):
         app.add_exception_handler(kind, problems.answer)
     app.add_middleware(
@@ -76,6 +75,7 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
         seconds=settings.upload_timeout_seconds,
         metrics=metrics,
     )
+    app.add_middleware(problems.AnswerUnexpected)
     app.add_middleware(Telemetry, metrics=metrics)
     document = openapi_of(app)
     app.openapi = lambda: document  # type: ignore[method-assign]

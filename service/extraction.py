@@ -53,7 +53,6 @@ class ExtractionPool:
         preload: modules that the fork server imports before it forks the first worker.
 
     Attributes:
-        ready: workers that are alive and warm.
         failure: why the last attempt to start a worker failed; None after a success.
     """
 
@@ -69,7 +68,6 @@ class ExtractionPool:
         preload: tuple[str, ...] = (),
     ) -> None:
         self.size = workers
-        self.ready = 0
         self.failure: str | None = None
         self._limits = limits
         self._queue_clips = queue_clips
@@ -78,11 +76,22 @@ class ExtractionPool:
         self._prepare = prepare
         self._entries: deque[_Entry] = deque()
         self._arrival = asyncio.Event()
+        self._workers: set[WorkerProcess] = set()
         self._idle = 0
         self._seconds_a_clip = 1.0
         self._supervisors: list[asyncio.Task[None]] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
+
+    @property
+    def ready(self) -> int:
+        """Workers that are alive and warm."""
+        return len(self._workers)
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers that are alive and warm."""
+        return [worker.pid for worker in self._workers]
 
     @property
     def waiting(self) -> int:
@@ -156,11 +165,11 @@ class ExtractionPool:
                 continue
             pause = 0.1
             self.failure = None
-            self.ready += 1
+            self._workers.add(worker)
             try:
                 reason = await self._employ(worker)
             finally:
-                self.ready -= 1
+                self._workers.discard(worker)
                 exit_code = await worker.kill()
             self._metrics.worker_restarts.labels(reason).inc()
             log.warning("a worker is replaced", reason=reason, exit_code=exit_code)

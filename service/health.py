@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service import schemas
 from service.engine import Engine
-from service.openapi import NOT_FOUND
+from service.openapi import MODEL_PATH, NOT_FOUND
 from service.predict import model_info
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def health_router(engine: Engine) -> APIRouter:
         return schemas.Ready(ready=is_ready)
 
     @router.get(
-        "/v2/models/{name}",
+        MODEL_PATH,
         summary="Open Inference Protocol: model metadata",
         responses={404: NOT_FOUND},
     )

@@ -21,7 +21,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # Twice the lines for a time that nobody asks for.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "dpdf_requests", "Requests answered.", ("method", "route", "status"),

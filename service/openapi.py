@@ -123,6 +123,11 @@ def predict_responses() -> dict[int | str, dict[str, Any]]:
 
 
 CLIENT_GONE = 499
+"""Status of requests that nobody waits for any more; never sent."""
+
+SUCCESS = 200
+
+MODEL_PATH = "/v2/models/{name}"
 
 
 def problem_response(row: Answer) -> dict[str, Any]:
@@ -147,6 +152,16 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+    # Once more: FastAPI leaves out what is null, and an example without `param` is none.
+    documented: dict[str, tuple[str, dict[int | str, dict[str, Any]]]] = {
+        "/predict": ("post", predict_responses()),
+        MODEL_PATH: ("get", {404: NOT_FOUND}),
+    }
+    for path, (method, responses) in documented.items():
+        operation = document["paths"][path][method]
+        operation["responses"].update(
+            {str(status): response for status, response in responses.items() if status != SUCCESS}
+        )
     return document
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Answer, ServiceError, answer_for
 from service.telemetry import request_id
@@ -57,7 +58,6 @@ async def answer(request: Request, error: Exception) -> Response:
     document = problem(error, path=request.url.path)
     request.scope["problem_code"] = document.code
     if isinstance(error, ServiceError) and document.status >= HTTP_SERVER_ERROR:
-        # What is unexpected is raised further and logged by the server.
         log.error("the request failed", exc_info=error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if isinstance(error, ServiceError) and error.retry_after_seconds is not None:
@@ -65,6 +65,35 @@ async def answer(request: Request, error: Exception) -> Response:
     return Response(
         document.model_dump_json(), document.status, headers=headers, media_type=MEDIA_TYPE
     )
+
+
+class AnswerUnexpected:
+    """ASGI middleware: whatever no handler has answered becomes a problem document too.
+
+    Starlette's own handler for these stands outside of all middleware, so that its answer would
+    carry no request id and be counted nowhere.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI 3)."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise
+            log.exception("unexpected error")
+            response = await answer(Request(scope), error)
+            await response(scope, receive, send)
 
 
 def example(row: Answer, detail: str) -> dict[str, object]:

@@ -150,7 +150,16 @@ def _schema() -> FeatureSchema:
 
 def prepare_worker() -> None:
     """Load what each worker needs for itself: the face tracker has threads of its own."""
+    import numpy as np
+
+    from preprocessing.clip import Frame
+    from preprocessing.features import _tracker, extract
+    from preprocessing.schema import STEPS_PER_SECOND
+
     _schema()
+    extract(None, "warm")
+    nothing = Frame(np.zeros((480, 640, 3), np.uint8), seconds=0.0, index=0)
+    _tracker().analyse([nothing], steps_per_second=STEPS_PER_SECOND)
 
 
 def serve(
@@ -171,6 +180,7 @@ def serve(
         prepare()
     _give_up_rights(limits)
     wire.send(channel, [json.dumps({"ready": os.getpid()}).encode()])
+    _silence()
     while True:
         try:
             job = Job.receive(channel)
@@ -200,6 +210,13 @@ def _give_up_rights(limits: WorkerLimits) -> None:
     _lower(resource.RLIMIT_CORE, 0)
     # No regular file can be written, so a decoder can leave nothing behind.
     _lower(resource.RLIMIT_FSIZE, 0)
+
+
+def _silence() -> None:
+    # What decoders print is chosen by the clip; errors that matter go through the channel.
+    with Path(os.devnull).open("wb") as nowhere:
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
 
 
 def _lower(limit: int, value: int) -> None:

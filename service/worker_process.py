@@ -30,6 +30,7 @@ class WorkerProcess:
     """A worker that is ready, and the server's end of its channel.
 
     Attributes:
+        pid: its process id.
         died: set as soon as the process has ended.
     """
 
@@ -40,16 +41,12 @@ class WorkerProcess:
         writer: asyncio.StreamWriter,
     ) -> None:
         self.died = asyncio.Event()
+        self.pid: int = process.ident or 0
         self._process = process
         self._reader = reader
         self._writer = writer
         self._sentinel = process.sentinel
         asyncio.get_running_loop().add_reader(self._sentinel, self._on_death)
-
-    @property
-    def pid(self) -> int | None:
-        """Process id."""
-        return self._process.pid
 
     @classmethod
     async def start(

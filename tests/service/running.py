@@ -1,0 +1,120 @@
+"""A service process of its own for the tests, on a real socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINT = ROOT / "model" / "weights" / "default.safetensors"
+START_SECONDS = 240.0
+
+
+class Service:
+    """``python -m service`` (or another module that runs it) with settings of its own."""
+
+    def __init__(self, folder: Path, module: str = "service", **settings: object) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self._log = folder / "log"
+        self.port = free_port()
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("DPDF_")}
+        environment |= {f"DPDF_{k.upper()}": str(v) for k, v in settings.items()}
+        environment |= {"DPDF_PORT": str(self.port), "TMPDIR": str(self.temporary)}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", module], cwd=ROOT, env=environment, stderr=log
+            )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=120)
+
+    def wait_for(self, path: str, status: int = 200) -> httpx.Response:
+        """Ask until the answer has this status."""
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            assert self.process.poll() is None, self.log()
+            try:
+                response = self.client.get(path)
+            except httpx.TransportError:
+                response = None
+            if response is not None and response.status_code == status:
+                return response
+            time.sleep(0.05)
+        raise AssertionError(f"{path} was never answered {status}:\n{self.log()}")
+
+    def predict(
+        self, clip: bytes, transcript: str = "this is really good", **files: Any
+    ) -> httpx.Response:
+        return self.client.post(
+            "/predict", files={"video": ("clip", clip), **files}, data={"transcript": transcript}
+        )
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers: the children of the fork server."""
+        servers = _children(self.process.pid)
+        return [pid for server in servers for pid in _children(server)]
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log().splitlines()]
+
+    def terminate(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, return the exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        code = self.process.wait(60)
+        self.client.close()
+        return code
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _children(pid: int) -> list[int]:
+    listing = Path(f"/proc/{pid}/task/{pid}/children")
+    found = [listing, *Path(f"/proc/{pid}/task").glob("*/children")]
+    pids = {int(child) for file in found if file.exists() for child in file.read_text().split()}
+    return sorted(pids)
+
+
+def check_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The one shape of all errors."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    assert set(body) == {
+        *("type", "title", "status", "detail"),
+        *("instance", "code", "param", "request_id"),
+    }
+    assert body["status"] == status
+    assert body["code"] == code
+    assert body["type"] == f"urn:dpdf:problem:{code}"
+    assert body["title"]
+    assert body["detail"]
+    assert body["request_id"] == response.headers["x-request-id"]
+    return body

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from service.app import create_app
+from service.errors import ANSWERS
+from service.openapi import CLIENT_GONE, PREDICT_EXAMPLE
+from service.problems import Problem
+from service.schemas import PredictResponse
+from service.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(Settings(workers=1)).openapi()
+
+
+def test_the_example_answer_is_an_answer() -> None:
+    PredictResponse.model_validate(PREDICT_EXAMPLE)
+
+
+def test_every_error_is_documented_with_an_example_of_its_shape(document: dict[str, Any]) -> None:
+    responses = document["paths"]["/predict"]["post"]["responses"]
+    for row in ANSWERS.values():
+        if row.status == CLIENT_GONE:
+            continue
+        content = responses[str(row.status)]["content"]
+        assert list(content) == ["application/problem+json"]
+        example = content["application/problem+json"]["examples"][row.code]["value"]
+        Problem.model_validate(example)
+        assert (example["status"], example["code"]) == (row.status, row.code)
+    assert "Retry-After" in responses["429"]["headers"]
+    assert "Retry-After" in responses["503"]["headers"]
+
+
+def test_the_success_has_schema_and_example(document: dict[str, Any]) -> None:
+    content = document["paths"]["/predict"]["post"]["responses"]["200"]["content"]
+    assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/PredictResponse"}
+    assert content["application/json"]["example"] == PREDICT_EXAMPLE
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                assert node["$ref"].rsplit("/", 1)[1] in document["components"]["schemas"]
+            for child in node.values():
+                walk(child)
+        elif isinstance(node, list):
+            for child in node:
+                walk(child)
+
+    walk(document)
+
+
+def test_the_pages_load_nothing_from_elsewhere() -> None:
+    async def pages() -> None:
+        transport = httpx.ASGITransport(create_app(Settings(workers=1)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            page = (await client.get("/docs")).text
+            assert "https://" not in page
+            for asset in ("swagger-ui.css", "swagger-ui-bundle.js"):
+                assert asset in page
+                response = await client.get(f"/static-offline-docs/{asset}")
+                assert response.status_code == 200
+                assert len(response.content) > 10_000
+
+    asyncio.run(pages())
