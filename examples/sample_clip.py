@@ -86,7 +86,7 @@ def voice(seconds: float, f0: float = 190.0) -> Samples:
         sound += np.clip(1.2 - 2 * np.abs(away - 0.1), 0, 1) * _vowel(pulses, formants, bandwidths)
     sound *= 0.1 + 0.9 * np.sin(np.pi * (syllable + 0.5)) ** 2
     sound = signal.lfilter([1.0, -1.0], [1.0], sound)
-    return np.asarray(0.5 * sound / np.max(np.abs(sound), initial=1e-9), np.float32)
+    return np.asarray(0.5 * sound / np.abs(sound).max(), np.float32)
 
 
 def _vowel(

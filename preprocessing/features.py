@@ -76,6 +76,9 @@ def extract(
     sound_features: AudioFeatures | None = None
     face: FaceFeatures | None = None
     damage: str | None = None
+    if openface_csv is not None:
+        with _timed(timings, "face"):
+            face = _from_openface(openface_csv, limits)
     if video is not None:
         with _timed(timings, "decode"):
             reader = ClipReader(video, limits)
@@ -83,20 +86,17 @@ def extract(
         if sound is not None:
             with _timed(timings, "audio"):
                 sound_features = audio.analyse(sound)
-        if openface_csv is None and reader.has_video:
+        if face is None and reader.has_video:
             with _timed(timings, "face"):
                 frames = _timed_frames(reader.frames(STEPS_PER_SECOND), timings)
                 seen = _tracker().analyse(frames, steps_per_second=STEPS_PER_SECOND)
                 face = seen if seen.frames else None
-        if sound is None and face is None and openface_csv is None:
+        if sound is None and face is None:
             raise UndecodableClip(
                 f"Nothing in the file can be decoded ({reader.codecs}; {reader.damaged} broken "
                 "packets). The file is damaged; export or record it again."
             )
         damage = _damage(reader)
-    if openface_csv is not None:
-        with _timed(timings, "face"):
-            face = _from_openface(openface_csv, limits)
     return ClipFeatures(
         text=text,
         audio=sound_features,
