@@ -212,9 +212,8 @@ class ClipReader:
                 "The file's container format is not accepted. Send MP4, MOV, WebM, MKV, AVI, MPEG, "
                 "ASF, FLV, OGG, WAV, MP3, AAC or FLAC."
             ) from error
-        except av.error.MemoryError:
-            raise
         except av.error.FFmpegError as error:
+            # "Cannot allocate memory" included: headers that announce impossible sizes end so.
             raise UndecodableClip(
                 f"The file ({len(self._source)} bytes) is not recognised as media, or its "
                 f"beginning or index is missing ({error.strerror}). Send a complete file."

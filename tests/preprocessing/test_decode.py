@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from examples.sample_clip import VOICE_RATE, portrait, timed_portraits, voice, write_clip
 from preprocessing.clip import SOUND_RATE, DecodeLimits, Frame
 from preprocessing.decode import LONGEST_SIDE, ClipReader, read_frames, read_sound
-from preprocessing.errors import ClipTooLarge, ClipTooLong, UndecodableClip
+from preprocessing.errors import ClipTooLarge, ClipTooLong, PreprocessingError, UndecodableClip
 
 LIMITS = DecodeLimits()
 RATE = 10
@@ -271,6 +274,41 @@ def test_broken_packets_are_skipped_and_counted(talking_clip: bytes) -> None:
     frames = list(reader.frames(RATE))
     assert reader.damaged > 0
     assert frames
+
+
+def test_a_header_that_asks_for_the_impossible_is_a_broken_file() -> None:
+    broken = bytearray(write_clip((), voice(0.4)))
+    count = broken.index(b"stts") + 8
+    broken[count : count + 4] = (0x0FFFFFFF).to_bytes(4, "big")
+    with pytest.raises(UndecodableClip, match="not recognised"):
+        ClipReader(bytes(broken), LIMITS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["mp4", "matroska", "mpegts"]),
+    st.dictionaries(st.floats(0, 1, exclude_max=True), st.integers(0, 255), max_size=12),
+    st.floats(0, 1),
+)
+def test_any_damage_is_survived_or_named(
+    container: str, changes: dict[float, int], kept: float
+) -> None:
+    broken = bytearray(small_clip(container))
+    for place, value in changes.items():
+        broken[int(place * len(broken))] = value
+    try:
+        reader = ClipReader(bytes(broken[: int(kept * len(broken))]), LIMITS)
+        reader.sound()
+        for frame in reader.frames(RATE):
+            assert frame.rgb.dtype == np.uint8
+    except PreprocessingError:
+        return
+
+
+@cache
+def small_clip(container: str) -> bytes:
+    pictures = [(when, quadrants(64, 48)) for when in every_40_ms(5)]
+    return write_clip(pictures, voice(0.2), container=container)
 
 
 def test_frames_stream(talking_clip: bytes) -> None:
