@@ -1,0 +1,341 @@
+"""The training loop: batches, rates, standardisation, eq. 36, and one run from end to end."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoint import file_sha256, load_checkpoint, read_header
+from model.dpdf_lq import Standardise
+from model.encoder import load_encoder
+from model.inputs import Sample
+from model.training.datasets import Augmentation, cost
+from model.training.evaluate import answer
+from model.training.recipe import CorpusUse, Recipe, read_recipe
+from model.training.train import (
+    epoch_batches,
+    epoch_length,
+    fit_standardisation,
+    main,
+    parameter_groups,
+    train,
+)
+from tests.model.conftest import SCHEMA, TINY, Labelled, make_model, make_sample, write_corpus
+
+CPU = torch.device("cpu")
+CONFIG = replace(TINY, local_readout="mean")
+CHANGES: dict[str, Any] = asdict(CONFIG)
+RECIPES = sorted((Path(__file__).parents[2] / "model" / "training" / "recipes").glob("*.toml"))
+
+
+def _recipe(**settings: Any) -> Recipe:
+    """A run of the tiny model over the corpus ``voices``."""
+    values: dict[str, Any] = {
+        "name": "tiny",
+        "corpora": (CorpusUse("voices", select=1.0),),
+        "changes": CHANGES,
+        "batch_size": 16,
+        "fusion_rate": 5e-3,
+        "encoder_rate": 1e-4,
+        "validations": 2,
+    }
+    return Recipe(**(values | settings))
+
+
+def _voices(folder: Path, train_items: int = 96, valid_items: int = 24) -> Path:
+    """A corpus whose label is decided by sound column 1 alone."""
+    random = np.random.default_rng(5)
+    items = []
+    for index in range(train_items + valid_items):
+        sample = make_sample(index, tokens=3, sounds=5, frames=2)
+        mood = random.uniform(-1, 1)
+        sample.audio[:, 1] = 40 + 7 * mood
+        split = "train" if index < train_items else "valid"
+        items.append(Labelled(sample, 3 * mood, f"voice-{index}", split))
+    return write_corpus(folder / "voices.npz", items)
+
+
+# --- standardisation -----------------------------------------------------------------------------
+
+
+def test_fit_standardisation_by_hand() -> None:
+    layer = Standardise(4)
+    nan = float("nan")
+    rows = [
+        np.array([[1, 10, 7, nan], [2, nan, 7, nan]], np.float32),
+        np.empty((0, 4), np.float32),
+        np.array([[6, 30, 7, nan]], np.float32),
+    ]
+    fit_standardisation(layer, rows)
+    # (1, 2, 6): mean 3, variance (4 + 1 + 9) / 3. (10, 30): mean 20, spread 10. A column that
+    # never moves keeps its scale, and so does one of which nothing is known.
+    torch.testing.assert_close(layer.mean, torch.tensor([3.0, 20, 7, 0]))
+    torch.testing.assert_close(layer.std, torch.tensor([(14 / 3) ** 0.5, 10, 1, 1]))
+
+
+@pytest.mark.parametrize("rows", [[], [np.empty((0, 2), np.float32)]])
+def test_fit_standardisation_without_rows_changes_nothing(rows: list[np.ndarray]) -> None:
+    layer = Standardise(2)
+    layer.mean.fill_(5.0)
+    fit_standardisation(layer, rows)
+    assert layer.mean.tolist() == [5, 5]
+    assert layer.std.tolist() == [1, 1]
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def _parts(*repeats: float) -> list[tuple[CorpusUse, list[Sample], np.ndarray]]:
+    """A corpus of 10 items a repeat; an item's score is its name."""
+    return [
+        (
+            CorpusUse(f"corpus-{index}", repeat=repeat),
+            [make_sample(i, 1 + i) for i in range(10)],
+            np.arange(10 * index, 10 * index + 10, dtype=np.float32),
+        )
+        for index, repeat in enumerate(repeats)
+    ]
+
+
+def _epoch(seed: int, recipe: Recipe, *repeats: float) -> list[tuple[list[Sample], np.ndarray]]:
+    random = np.random.default_rng(seed)
+    return list(epoch_batches(_parts(*repeats), recipe, Augmentation(), random))
+
+
+def test_an_epoch_sees_each_corpus_as_often_as_it_says() -> None:
+    batches = _epoch(1, _recipe(batch_size=7), 2.0, 0.3, 0.0)
+    seen = Counter(int(score) for _, scores in batches for score in scores)
+    assert [seen[i] for i in range(10)] == [2] * 10
+    assert sum(seen[i] for i in range(10, 20)) == 3
+    assert max(seen[i] for i in range(10, 20)) == 1
+    assert sum(seen[i] for i in range(20, 30)) == 0
+
+
+def test_a_fraction_is_drawn_anew_each_epoch() -> None:
+    draws = {
+        frozenset(np.concatenate([scores for _, scores in _epoch(seed, _recipe(), 0.3)]).tolist())
+        for seed in range(5)
+    }
+    assert len(draws) > 1
+
+
+@pytest.mark.parametrize("repeats", [(1.0,), (0.25,), (2.5, 0.3), (1.1, 3.0)])
+@pytest.mark.parametrize("size", [1, 7, 16, 100])
+def test_epoch_length_counts_the_batches(repeats: tuple[float, ...], size: int) -> None:
+    recipe = _recipe(batch_size=size)
+    batches = _epoch(1, recipe, *repeats)
+    assert len(batches) == epoch_length(_parts(*repeats), recipe)
+    assert all(1 <= len(samples) == len(scores) <= size for samples, scores in batches)
+
+
+def test_samples_keep_their_labels_and_like_lengths_are_together() -> None:
+    batches = _epoch(1, _recipe(batch_size=5), 2.0)
+    for samples, scores in batches:
+        assert [len(sample.input_ids) for sample in samples] == [1 + int(s) for s in scores]
+    spans = sorted((min(map(cost, samples)), max(map(cost, samples))) for samples, _ in batches)
+    assert all(first[1] <= second[0] for first, second in pairwise(spans))
+
+
+def test_batches_come_in_random_order() -> None:
+    orders = {tuple(_epoch(seed, _recipe(batch_size=5), 2.0)[0][1].tolist()) for seed in range(8)}
+    assert len(orders) > 1
+
+
+# --- rates ---------------------------------------------------------------------------------------
+
+
+def test_encoders_have_a_rate_of_their_own_and_only_matrices_decay() -> None:
+    model = make_model(replace(CONFIG, encoder_rank=3))
+    groups = parameter_groups(model, _recipe(encoder_rate=0.5, fusion_rate=0.25, weight_decay=0.1))
+    of: dict[int, dict[str, Any]] = {}
+    for group in groups:
+        parameters: Any = group["params"]
+        of |= {id(parameter): group for parameter in parameters}
+    for name, parameter in model.named_parameters():
+        if name in model.pinned:
+            assert id(parameter) not in of
+            continue
+        group = of[id(parameter)]
+        assert group["lr"] == (0.5 if "_encoder." in name.split("_path")[0] else 0.25), name
+        assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0), name
+
+
+def test_frozen_encoders_are_not_trained() -> None:
+    model = make_model(CONFIG)
+    groups = parameter_groups(model, _recipe(freeze_encoders=True))
+    assert {group["lr"] for group in groups} == {5e-3}
+    for name, parameter in model.named_parameters():
+        encoder = name.startswith(("global_encoder.", "local_encoder."))
+        assert parameter.requires_grad is not encoder
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Path:
+    """Folder of a run that learned the corpus ``voices``, started from the command line."""
+    folder = tmp_path_factory.mktemp("run")
+    _voices(folder)
+    changes = "\n".join(
+        f"{name} = {json.dumps(value)}" for name, value in CHANGES.items() if value is not None
+    )
+    # TOML has no null: the profile's rank is left to the profile and made as small as can be.
+    (folder / "recipe.toml").write_text(
+        f"""
+name = "tiny"
+version = "0.0.7"
+epochs = 8
+batch_size = 16
+fusion_rate = 1e-2
+encoder_rate = 1e-4
+validations = 4
+
+[changes]
+encoder_rank = 1
+{changes}
+
+[augmentation]
+modality_dropout = 0.1
+
+[[corpora]]
+name = "voices"
+select = 1.0
+modalities = ["text", "audio"]
+"""
+    )
+    main(
+        [
+            *(str(folder / "recipe.toml"), "--features", str(folder)),
+            *("--out", str(folder / "out"), "--device", "cpu", "--encoder", str(tiny_encoder)),
+        ]
+    )
+    return folder
+
+
+def test_a_run_learns_what_decides_the_label(run: Path, tiny_encoder: Path) -> None:
+    record = json.loads((run / "out" / "record.json").read_text())
+    values = [entry["selection"] for entry in record["history"]]
+    # Guessing the mean of labels that are even over -3..3 is wrong by 1.5 on average.
+    assert values[-1] < values[0]
+    assert min(values) < 0.6
+    model, _ = load_checkpoint(
+        run / "out" / "tiny.safetensors", schema=SCHEMA, encoder_folder=tiny_encoder
+    )
+    moods = np.linspace(-1, 1, 21)
+    samples = [make_sample(1000 + i, 3, 5, 2) for i in range(len(moods))]
+    for sample, mood in zip(samples, moods, strict=True):
+        sample.audio[:, 1] = 40 + 7 * mood
+    scores = answer(model, samples, device=CPU).scores
+    assert np.corrcoef(scores, moods)[0, 1] > 0.95
+
+
+def test_a_run_keeps_the_best_checkpoint_and_a_record_of_itself(run: Path) -> None:
+    record = json.loads((run / "out" / "record.json").read_text())
+    header = read_header(run / "out" / "tiny.safetensors")
+    assert (header.name, header.version) == ("tiny", "0.0.7")
+    assert header.config == replace(CONFIG, encoder_rank=1)
+    assert header.schema == SCHEMA
+    assert record["recipe"]["epochs"] == 8
+    assert record["data_sha256"] == {"voices": file_sha256(run / "voices.npz")}
+    assert record["torch"] == torch.__version__
+    assert [entry["step"] for entry in record["history"]] == [12, 24, 36, 48]
+    assert record["best_selection"] == min(entry["selection"] for entry in record["history"])
+    report = record["history"][0]["voices:text+audio"]
+    assert report["n"] == 24
+    assert report["mae"] == pytest.approx(record["history"][0]["selection"])
+
+
+@pytest.mark.parametrize(("loss", "expected"), [("mse", 1.0), ("l1", 2.0)])
+def test_eq_36_draws_answers_to_the_mean_of_labels_and_l1_to_their_median(
+    tmp_path: Path, tiny_encoder: Path, loss: Literal["mse", "l1"], expected: float
+) -> None:
+    same = make_sample(1, 3, 5, 2)
+    items = [Labelled(same, score) for score in (2.0, 2.0, -1.0)]
+    items += [Labelled(same, score, split="valid") for score in (0.0, 1.0)]
+    write_corpus(tmp_path / "voices.npz", items)
+    recipe = _recipe(
+        loss=loss,
+        epochs=50,
+        batch_size=3,
+        validations=1,
+        weight_decay=0.0,
+        fusion_rate=2e-2,
+        changes=CHANGES | {"local_path": False, "query_depth": 1, "global_cross_depth": 1},
+    )
+    path = train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+    model, _ = load_checkpoint(path, schema=SCHEMA)
+    (score,) = answer(model, [same], device=CPU).scores
+    assert score == pytest.approx(expected, abs=0.1)
+
+
+def test_frozen_encoders_stay_as_published(tmp_path: Path, tiny_encoder: Path) -> None:
+    _voices(tmp_path, 32, 8)
+    recipe = _recipe(freeze_encoders=True, validations=1)
+    path = train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+    model, _ = load_checkpoint(path, schema=SCHEMA)
+    published = load_encoder("tiny-bert-test", pooler=False, folder=tiny_encoder)
+    for name, tensor in published.named_parameters():
+        for encoder in ("global_encoder", "local_encoder"):
+            found = model.get_parameter(f"{encoder}.{name}")
+            assert torch.equal(found, tensor.half().float()), name
+
+
+def test_a_run_goes_on_from_a_checkpoint(tmp_path: Path, run: Path, tiny_encoder: Path) -> None:
+    start = run / "out" / "tiny.safetensors"
+    recipe = _recipe(
+        changes=CHANGES | {"encoder_rank": 1},
+        start_from=str(start),
+        fusion_rate=0.0,
+        encoder_rate=0.0,
+        validations=1,
+    )
+    path = train(recipe, run, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+    before, _ = load_checkpoint(start, schema=SCHEMA, encoder_folder=tiny_encoder)
+    after, _ = load_checkpoint(path, schema=SCHEMA, encoder_folder=tiny_encoder)
+    for name, tensor in before.named_parameters():
+        torch.testing.assert_close(after.get_parameter(name), tensor)
+
+
+def test_an_average_of_weights_is_saved_in_the_same_form(
+    tmp_path: Path, tiny_encoder: Path
+) -> None:
+    _voices(tmp_path, 48, 8)
+    recipe = _recipe(average=0.5, validations=1)
+    path = train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+    model, header = load_checkpoint(path, schema=SCHEMA)
+    assert header.config == CONFIG
+    assert float(model.standardise_audio.mean[1]) == pytest.approx(40, abs=2)
+
+
+def test_a_missing_feature_file_is_named(tmp_path: Path, tiny_encoder: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"voices\.npz is missing"):
+        train(_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+
+
+# --- recipes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_shipped_recipe_can_be_run(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.config.audio_columns == 35
+    assert sum(use.select for use in recipe.corpora) > 0
+    assert sum(use.repeat for use in recipe.corpora) > 0
+    settings: dict[str, Any] = recipe.augmentation
+    Augmentation(**settings)
+
+
+def test_a_recipe_with_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('name = "a"\ncolour = "red"\n[[corpora]]\nname = "b"\n')
+    with pytest.raises(TypeError, match="colour"):
+        read_recipe(path)
