@@ -118,7 +118,7 @@ class FaceTracker:
         followed: Box | None = None
         faces = with_face = 0
         for frame in _ticks(frames, steps_per_second):
-            sight = self._look(frame.rgb, followed, known=faces)
+            sight = self.look(frame.rgb, followed, known=faces)
             followed = sight.box if sight else None
             faces = max(faces, sight.faces if sight else 0)
             with_face += sight is not None
@@ -127,9 +127,7 @@ class FaceTracker:
         return FaceFeatures(values, len(rows), with_face, faces, source="built-in")
 
     def analyse_still(self, rgb: Picture) -> FaceFeatures:
-        """Facial row of a still that is known to be of a face.
-
-        Where no detector is sure, the mesh is tried on the whole picture.
+        """Facial row of a still that is known to be of a face: see `look_still`.
 
         Args:
             rgb: (height, width, 3) uint8; of a small cut-out, what `enlarge_small_still` returns.
@@ -138,10 +136,7 @@ class FaceTracker:
             One row, at 0 s.
         """
         still = Frame(rgb, seconds=0.0, index=0)
-        sight = self._look(rgb, followed=None, known=0)
-        if sight is None and min(rgb.shape[:2]) >= SMALLEST_SIDE:
-            mesh = self._mesh(rgb)
-            sight = mesh if mesh is None else Sight(mesh, _bounds(mesh), faces=1)
+        sight = self.look_still(rgb)
         found = int(sight is not None)
         faces = sight.faces if sight else 0
         return FaceFeatures(_row(still, sight)[None], 1, found, faces, source="built-in")
@@ -162,11 +157,22 @@ class FaceTracker:
     ) -> None:
         self.close()
 
-    def _look(self, rgb: Picture, followed: Box | None, known: int) -> Sight | None:
+    def look_still(self, rgb: Picture) -> Sight | None:
+        """Find the face in a picture known to be of one.
+
+        Where no detector is sure, the mesh is tried on the whole picture.
+        """
+        sight = self.look(rgb)
+        if sight is None and min(rgb.shape[:2]) >= SMALLEST_SIDE:
+            mesh = self._mesh(rgb)
+            sight = mesh if mesh is None else Sight(mesh, _bounds(mesh), faces=1)
+        return sight
+
+    def look(self, rgb: Picture, followed: Box | None = None, known: int = 0) -> Sight | None:
         """Find the face to follow in a picture.
 
         Args:
-            rgb: the picture.
+            rgb: (height, width, 3) uint8.
             followed: where the face was in the picture before.
             known: most faces seen in the clip so far.
         """

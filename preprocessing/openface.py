@@ -89,11 +89,11 @@ def read_csv(
     """Read an OpenFace 2.x file, whatever flags it was made with, at our rate.
 
     Only the 17 AU intensities must be there; other columns are NaN where they are missing, and
-    columns that are not OpenFace's are not read. Where pictures hold several faces
-    (FaceLandmarkVidMulti), the `face_id` with the greatest sum of confidence is taken: the face
-    seen longest and best. Where each picture holds one, all rows count, though OpenFace may have
-    numbered the face anew. Of the rows of each 1/steps_per_second the first is taken, as of
-    pictures; without timestamps `frame` counts at `FRAMES_PER_SECOND`.
+    columns that are not OpenFace's are not read. Where a picture has several rows, that of the
+    `face_id` with the greatest sum of confidence is taken, the face seen longest and best; where
+    that one is lost, the next: OpenFace numbers a face anew when it finds it again. Of the rows of
+    each 1/steps_per_second the first is taken, as of pictures; without timestamps `frame` counts at
+    `FRAMES_PER_SECOND`.
 
     Args:
         source: the file's bytes, or its path.
@@ -233,17 +233,18 @@ def _with_defaults(values: NDArray[np.float32], table: pd.DataFrame) -> NDArray[
 
 
 def _one_face(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """Pick the rows of one face, in the order of time, and count the most faces in a picture."""
+    """Pick one row a picture, in the order of time, and count the most faces in a picture."""
     frame, face = values[:, INDEX["frame"]], values[:, INDEX["face_id"]]
     seen = values[:, INDEX["success"]] == 1
     _, per_picture = np.unique(frame[seen], return_counts=True)
-    faces = int(per_picture.max(initial=0))
-    if len(np.unique(frame)) < len(frame):
-        trust = values[:, INDEX["confidence"]] * seen
-        ids = np.unique(face)
-        best = ids[np.argmax([np.nansum(trust[face == number]) for number in ids])]
-        values = values[face == best]
-    return values[np.argsort(values[:, INDEX["timestamp"]], kind="stable")], faces
+    confidence = np.where(seen, values[:, INDEX["confidence"]], 0)
+    ids, which = np.unique(face, return_inverse=True)
+    trust = np.bincount(which, weights=confidence, minlength=len(ids))[which]
+    order = np.lexsort((-trust, ~seen, frame))
+    _, first = np.unique(frame[order], return_index=True)
+    chosen = values[order[first]]
+    by_time = np.argsort(chosen[:, INDEX["timestamp"]], kind="stable")
+    return chosen[by_time], int(per_picture.max(initial=0))
 
 
 def _resample(

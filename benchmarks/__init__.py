@@ -1,0 +1,1 @@
+"""Commands that measure: agreement, accuracy, speed. None is needed to run the service."""
