@@ -25,9 +25,9 @@ from model.inputs import FeatureSchema, Sample
 from preprocessing import audio, corpora, decode, schema
 from preprocessing.clip import DecodeLimits
 from preprocessing.corpora import READERS, Item
-from preprocessing.face import FaceTracker
+from preprocessing.face import FaceTracker, enlarge_small_still
 from preprocessing.features import extract
-from preprocessing.tensors import face_rows, to_sample
+from preprocessing.tensors import audio_rows, face_rows, to_sample
 from preprocessing.text import WordPiece
 
 PART = 64
@@ -59,9 +59,9 @@ def sample_of(item: Item, in_force: FeatureSchema) -> Sample:
         ids = _tokenizer().encode(item.text).input_ids
     sound_rows = np.empty((0, len(in_force.audio_columns)), np.float32)
     if item.sound is not None:
-        sound, _ = decode.read_sound(item.sound, DecodeLimits())
+        sound = decode.read_sound(item.sound, DecodeLimits())
         if sound is not None:
-            sound_rows = audio.analyse(sound).values
+            sound_rows = audio_rows(audio.analyse(sound), in_force)
     video = np.empty((0, len(in_force.video_columns)), np.float32)
     if item.action_units is not None:
         video = np.tile(item.action_units, (max(1, len(sound_rows)), 1))
@@ -71,8 +71,9 @@ def sample_of(item: Item, in_force: FeatureSchema) -> Sample:
 
 
 def _still_rows(picture: bytes, in_force: FeatureSchema) -> NDArray[np.float32]:
-    image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return face_rows(_tracker().analyse_still(image), in_force)
+    grey = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)
+    enlarged = enlarge_small_still(grey.astype(np.uint8))
+    return face_rows(_tracker().analyse_still(enlarged), in_force)
 
 
 def compute_part(
