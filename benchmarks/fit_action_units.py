@@ -61,7 +61,7 @@ TERMS = {
     "AU17": "+chin -lip_gap -lip_lower -corner_height",
     "AU20": "+mouth_width",
     "AU23": "-lip_upper -lip_lower -lip_gap +fold -mouth_width",
-    "AU25": "+lip_gap",
+    "AU25": "+lip_gap +mouth_width",
     "AU26": "+jaw",
     "AU45": "+eye_closed -lid_upper",
 }
