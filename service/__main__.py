@@ -7,8 +7,10 @@ be had, 70 if the device was lost and the process has to be started anew.
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import sys
+from typing import NoReturn
 
 EXIT_SETTINGS = 2
 
@@ -47,5 +49,20 @@ def main(arguments: list[str] | None = None) -> int:
     return serve(settings)
 
 
+def run() -> NoReturn:
+    """Run `main` and end the process, whatever its threads are doing.
+
+    A model that is still being loaded when the process is told to stop is not waited for.
+    """
+    try:
+        code = main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,8 @@ class Engine:
         self._batcher: Batcher | None = None
         self._broken: str | None = None
         self._loading: asyncio.Task[None] | None = None
+        # Not the event loop's own threads, which it waits for when it closes.
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-model")
         self.pool = ExtractionPool(
             workers=settings.worker_count,
             limits=WorkerLimits(
@@ -96,6 +99,7 @@ class Engine:
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
+        self._loader.shutdown(wait=False, cancel_futures=True)
         await self.pool.close()
         if self._batcher is not None:
             await self._batcher.close()
@@ -223,7 +227,9 @@ class Engine:
     async def _load(self) -> None:
         started = time.perf_counter()
         try:
-            predictor = await asyncio.to_thread(self._load_predictor)
+            predictor = await asyncio.get_running_loop().run_in_executor(
+                self._loader, self._load_predictor
+            )
         except Exception as error:
             # Whatever it is, the process lives on to say it: /readyz stays red with the reason.
             log.exception("the model cannot be loaded")

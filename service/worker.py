@@ -7,6 +7,7 @@ channel closes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -179,16 +180,15 @@ def serve(
     if prepare is not None:
         prepare()
     _give_up_rights(limits)
-    wire.send(channel, [json.dumps({"ready": os.getpid()}).encode()])
-    _silence()
-    while True:
-        try:
+    # A closed channel means that the server is gone, or has no use for this worker any more.
+    with contextlib.suppress(EOFError, ConnectionError):
+        wire.send(channel, [json.dumps({"ready": os.getpid()}).encode()])
+        _silence()
+        while True:
             job = Job.receive(channel)
-        except (EOFError, ConnectionError):
-            return
-        _allow_cpu(limits.cpu_seconds)
-        head, arrays = _answer(handler, job)
-        wire.send(channel, [json.dumps(head).encode(), arrays])
+            _allow_cpu(limits.cpu_seconds)
+            head, arrays = _answer(handler, job)
+            wire.send(channel, [json.dumps(head).encode(), arrays])
 
 
 def _answer(handler: Handler, job: Job) -> tuple[dict[str, Any], bytes]:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 from service import wire
@@ -20,6 +21,11 @@ ARRAYS_LIMIT = 16 * 1024 * 1024
 
 START_SECONDS = 180.0
 """Longest time for a worker to get warm (s): numba compiles on the first start on a machine."""
+
+
+_STARTERS = ThreadPoolExecutor(thread_name_prefix="start-worker")
+"""Threads that wait for the fork server. Not the event loop's own, which waits for its threads
+when it closes: the fork server may be importing for a long time yet."""
 
 
 class WorkerStartError(RuntimeError):
@@ -66,15 +72,13 @@ class WorkerProcess:
             target=serve, args=(theirs, handler, prepare, limits), name="worker", daemon=True
         )
         try:
-            # Waits for the fork server, which may still be importing.
-            await asyncio.to_thread(process.start)
+            await asyncio.get_running_loop().run_in_executor(_STARTERS, _start, process, theirs)
         except BaseException as error:
+            # A process that is forked after all finds its channel closed, and ends.
             ours.close()
             if isinstance(error, (OSError, EOFError)):
                 raise WorkerStartError(f"the fork server does not answer: {error!r}") from error
             raise
-        finally:
-            theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         worker = cls(process, reader, writer)
         try:
@@ -118,3 +122,10 @@ class WorkerProcess:
     def _on_death(self) -> None:
         asyncio.get_running_loop().remove_reader(self._sentinel)
         self.died.set()
+
+
+def _start(process: ForkServerProcess, theirs: socket.socket) -> None:
+    try:
+        process.start()
+    finally:
+        theirs.close()

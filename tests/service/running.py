@@ -16,7 +16,7 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = ROOT / "model" / "weights" / "default.safetensors"
-START_SECONDS = 240.0
+START_SECONDS = 400.0
 
 
 class Service:
@@ -75,7 +75,7 @@ class Service:
         return self.wait()
 
     def wait(self) -> int:
-        code = self.process.wait(60)
+        code = self.process.wait(180)
         self.client.close()
         return code
 
