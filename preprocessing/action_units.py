@@ -4,6 +4,9 @@ A mesh without pose and scale is reduced to distances in mm that the muscles of 
 (Ekman & Friesen 1978). Each intensity is a linear function of a few of them, fitted to real
 OpenFace output by `benchmarks/fit_action_units.py`; the coefficients are in
 `action_units.json`. Wrinkles and bulges, which OpenFace reads from the picture, are not seen.
+
+Of the pair that was held out of the fit, AU06, 07, 10, 12, 14, 25 and 45 correlate by .71 to .95
+with OpenFace, AU15 by .65, AU26 by .39, the others not at all; AU20 and AU23 hardly do on any pair.
 """
 
 from __future__ import annotations
