@@ -91,7 +91,7 @@ def build_model(config: DPDFConfig, *, encoder_folder: Path | None = None) -> DP
 
 
 def save_checkpoint(path: Path, model: DPDFLQ, header: CheckpointHeader) -> None:
-    """Write the trained tensors in float16 and the buffers as they are; replaces the file at once."""
+    """Write trained tensors in float16 and buffers as they are; the file is replaced at once."""
     tensors = {
         name: tensor.detach().cpu().half().contiguous()
         for name, tensor in model.named_parameters()

@@ -89,7 +89,8 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
         ) from error
     if not isinstance(model, BertModel) or model.config.hidden_size != shape.hidden:
         raise EncoderUnavailable(f"{source or shape.hub_name} does not have {encoder}'s shape.")
-    return model.eval()
+    model.eval()
+    return model
 
 
 @contextmanager

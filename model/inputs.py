@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ class FeatureSchema:
         Raises:
             TypeError: a field is missing or unknown.
         """
-        values = json.loads(text)
+        values: dict[str, Any] = json.loads(text)
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 

@@ -20,9 +20,7 @@ class TextLevels(nn.Module):
     def __init__(self, config: DPDFConfig) -> None:
         super().__init__()
         self.positions = position_table(config.global_tokens, config)
-        self.layers = nn.ModuleList(
-            TransformerLayer(config) for _ in range(config.query_depth - 1)
-        )
+        self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.query_depth - 1))
 
     def forward(self, text: Tensor) -> list[Tensor]:
         """Map h_t (B, l_t, d) to [h_t^0, ..., h_t^(n-1)], each (B, l_t, d)."""
@@ -42,7 +40,10 @@ class ChannelAttention(nn.Module):
         super().__init__()
         narrow = config.width // config.channel_reduction
         self.weigh = nn.Sequential(
-            nn.Linear(config.width, narrow), nn.GELU(), nn.Linear(narrow, config.width), nn.Sigmoid()
+            nn.Linear(config.width, narrow),
+            nn.GELU(),
+            nn.Linear(narrow, config.width),
+            nn.Sigmoid(),
         )
 
     def forward(self, query: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -170,8 +171,9 @@ READERS: dict[str, Callable[[Path], Iterator[Item]]] = {
 }
 
 
-def _table(path: Path) -> list[dict[str, object]]:
-    return pd.read_csv(path, keep_default_na=False).to_dict("records")  # type: ignore[return-value]
+def _table(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pd.read_csv(path, keep_default_na=False).to_dict("records")
+    return rows
 
 
 def _detokenised(text: str) -> str:

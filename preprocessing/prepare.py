@@ -1,6 +1,6 @@
-"""Features from media and tables into files: ``python -m preprocessing.prepare --out DIR mosi ...``.
+"""Features from media and tables into files: ``python -m preprocessing.prepare mosi ...``.
 
-Each source becomes ``DIR/<source>.npz``, in the form that `model.training.datasets` documents. The
+Each source becomes ``build/features/<source>.npz``, in the form that `model.training.datasets` documents. The
 work is cut into parts that are computed in parallel and kept until the source is whole, so that a
 run that was stopped goes on where it was. Parts are filed under the schema's fingerprint: features
 made by other rules are never mixed in.
@@ -25,6 +25,7 @@ from model.inputs import FeatureSchema, Sample
 from preprocessing import audio, corpora, decode, schema
 from preprocessing.clip import DecodeLimits
 from preprocessing.corpora import READERS, Item
+from preprocessing.errors import UndecodableClip
 from preprocessing.face import FaceTracker, enlarge_small_still
 from preprocessing.features import extract
 from preprocessing.tensors import audio_rows, face_rows, to_sample
@@ -72,13 +73,13 @@ def sample_of(item: Item, in_force: FeatureSchema) -> Sample:
 
 def _still_rows(picture: bytes, in_force: FeatureSchema) -> NDArray[np.float32]:
     grey = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise UndecodableClip("The picture cannot be decoded; expected JPEG or PNG.")
     enlarged = enlarge_small_still(grey.astype(np.uint8))
     return face_rows(_tracker().analyse_still(enlarged), in_force)
 
 
-def compute_part(
-    items: Sequence[Item], target: Path, in_force: FeatureSchema
-) -> None:
+def compute_part(items: Sequence[Item], target: Path, in_force: FeatureSchema) -> None:
     """Write one part of a source, unless it is there already."""
     if target.exists():
         return

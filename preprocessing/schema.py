@@ -9,6 +9,8 @@ changing one changes the fingerprint.
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preprocessing.clip import SOUND_RATE
@@ -90,10 +92,14 @@ ACTION_UNITS: tuple[str, ...] = (
 VIDEO_COLUMNS: tuple[str, ...] = tuple(f"AU{unit}_r" for unit in ACTION_UNITS)
 """17 columns, OpenFace's intensities 0-5, NaN where the tracker has no estimate."""
 
+_ACTION_UNIT_WEIGHTS = Path(__file__).parent / "action_units.json"
+
 VIDEO_RULE = (
     f"upright frames, the first at or after each tick of 1/{STEPS_PER_SECOND} s since the first "
     f"frame, none twice; longest side at most 1280 pixels; mediapipe 0.10.21 face mesh; OpenFace "
-    f"action unit intensities 0-5; frames without a face dropped"
+    f"action unit intensities 0-5 by weights "
+    f"{hashlib.sha256(_ACTION_UNIT_WEIGHTS.read_bytes()).hexdigest()[:16]}; frames without a face "
+    f"dropped"
 )
 """How frames become rows: `preprocessing.decode` and `preprocessing.face`."""
 

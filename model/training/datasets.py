@@ -157,9 +157,7 @@ class Augmentation:
             if len(rows)
         ]
         kept = random.choice(present)
-        dropped = [
-            m for m in present if m != kept and random.random() < self.modality_dropout
-        ]
+        dropped = [m for m in present if m != kept and random.random() < self.modality_dropout]
         return without(sample, *dropped)
 
     def _change_text(

@@ -99,7 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     corpora = []
     for choice in options.corpora:
         name, _, split = choice.partition(":")
-        corpora.append((choice, load_corpus(options.features / f"{name}.npz").split(split or "test")))
+        corpora.append(
+            (choice, load_corpus(options.features / f"{name}.npz").split(split or "test"))
+        )
     schema = corpora[0][1].schema
     model, _ = load_checkpoint(options.checkpoint, schema=schema)
     model.to(device)

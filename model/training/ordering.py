@@ -36,7 +36,9 @@ class OrderedPairs:
     share_across: float
 
 
-def ordered_share(ids: Sequence[str] | NDArray[np.str_], scores: NDArray[np.float32]) -> OrderedPairs:
+def ordered_share(
+    ids: Sequence[str] | NDArray[np.str_], scores: NDArray[np.float32]
+) -> OrderedPairs:
     """Compare each strong happy clip with each strong angry or sad clip of the same words.
 
     Args:

@@ -91,7 +91,9 @@ def read_recipe(path: Path) -> Recipe:
     """
     values = tomllib.loads(path.read_text())
     corpora = tuple(
-        CorpusUse(**(use | ({"modalities": tuple(use["modalities"])} if "modalities" in use else {})))
+        CorpusUse(
+            **(use | ({"modalities": tuple(use["modalities"])} if "modalities" in use else {}))
+        )
         for use in values.pop("corpora")
     )
     return Recipe(corpora=corpora, **values)

@@ -37,7 +37,7 @@ from model.training.recipe import CorpusUse, Recipe, read_recipe
 
 
 def fit_standardisation(layer: Standardise, rows: Sequence[np.ndarray]) -> None:
-    """Set a layer's mean and std from rows (steps, columns) a clip; nothing where there are none."""
+    """Set a layer's mean and std from rows (steps, columns) a clip; without rows leave them."""
     filled = [row for row in rows if len(row)]
     if not filled:
         return
@@ -96,7 +96,7 @@ def parameter_groups(model: DPDFLQ, recipe: Recipe) -> list[dict[str, object]]:
     for name, tensor in model.named_parameters():
         is_encoder = name.startswith(("global_encoder.", "local_encoder."))
         if is_encoder and recipe.freeze_encoders:
-            tensor.requires_grad_(requires_grad=False)
+            tensor.requires_grad = False
         if tensor.requires_grad:
             groups.setdefault((is_encoder, tensor.ndim > 1), []).append(tensor)
     return [
@@ -212,7 +212,7 @@ def train(
             if step in due:
                 current: DPDFLQ = model if averaged is None else averaged.module  # type: ignore[assignment]
                 value, reports = validate(current, validation, device)
-                history.append({"step": step, "loss": running, "selection": value} | reports)
+                history.append({"step": step, "loss": running, "selection": value, **reports})
                 tqdm.write(json.dumps(history[-1]))
                 if value < best:
                     best = value
