@@ -1,4 +1,4 @@
-"""One frozen configuration builds every DPDF-LQ: the paper's profiles, ours, and Table 2's ablations.
+"""One frozen configuration builds every DPDF-LQ: the paper's, ours, and Table 2's ablations.
 
     paper-mosi, paper-mosei   two BERT-base encoders, widths and depths of the authors' settings
     default                   two low-rank adapted all-MiniLM-L6-v2 encoders: the shipped checkpoint

@@ -1,4 +1,4 @@
-"""DPDF-LQ put together: two encoders, two paths, the gate and the head (Zhou et al., EMNLP 2025)."""
+"""DPDF-LQ put together: two encoders, two paths, gate and head (Zhou et al., EMNLP 2025)."""
 
 from __future__ import annotations
 

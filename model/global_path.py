@@ -1,4 +1,4 @@
-"""The global path, eq. 1-25: tokens of each modality, the learnable query, text-guided refinement."""
+"""The global path, eq. 1-25: tokens of each modality, learnable query, guidance by the text."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Features from media and tables into files: ``python -m preprocessing.prepare mosi ...``.
 
-Each source becomes ``build/features/<source>.npz``, in the form that `model.training.datasets` documents. The
-work is cut into parts that are computed in parallel and kept until the source is whole, so that a
-run that was stopped goes on where it was. Parts are filed under the schema's fingerprint: features
-made by other rules are never mixed in.
+Each source becomes ``build/features/<source>.npz``, in the form that `model.training.datasets`
+documents. The work is cut into parts that are computed in parallel and kept until the source is
+whole, so that a run that was stopped goes on where it was. Parts are filed under the schema's
+fingerprint: features made by other rules are never mixed in.
 """
 
 from __future__ import annotations

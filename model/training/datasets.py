@@ -1,5 +1,4 @@
-"""Labelled samples: the feature files that `preprocessing.prepare` writes, and what training does
-to a sample before it is learned from.
+"""Labelled samples from the feature files of `preprocessing.prepare`, and their augmentation.
 
 A feature file is an ``.npz`` without pickles: per-item arrays ``id``, ``speaker``, ``split``,
 ``text`` (unicode), ``score`` (float32, -3..3), and for each of ``input_ids``, ``audio``, ``video``
