@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from model.inputs import FeatureSchema
 
-NICENESS = 5
+NICENESS = 2
 """Workers yield to the server's own process, so that probes answer on a saturated machine."""
 
 

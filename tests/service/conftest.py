@@ -17,7 +17,9 @@ def clip() -> bytes:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service as it comes, with two workers."""
     folder = tmp_path_factory.mktemp("service")
-    with Service(folder, checkpoint=CHECKPOINT, workers=2, log_level="debug") as running:
+    with Service(
+        folder, checkpoint=CHECKPOINT, workers=2, log_level="debug", deadline_seconds=600
+    ) as running:
         running.wait_for("/readyz")
         yield running
 
@@ -36,6 +38,7 @@ def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         max_transcript_kib=1,
         upload_timeout_seconds=2,
         max_clip_seconds=3,
+        deadline_seconds=600,
     ) as running:
         running.wait_for("/readyz")
         yield running

@@ -18,6 +18,8 @@ from examples.sample_clip import sample_clip
 from service.server import EXIT_DEVICE_LOST
 from tests.service.running import CHECKPOINT, Service, check_problem
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def long_clip() -> bytes:
@@ -26,13 +28,15 @@ def long_clip() -> bytes:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Service]:
-    with Service(tmp_path / "s", checkpoint=CHECKPOINT, workers=1, grace_seconds=60) as service:
+    with Service(
+        tmp_path / "s", checkpoint=CHECKPOINT, workers=1, grace_seconds=900, deadline_seconds=600
+    ) as service:
         service.wait_for("/readyz")
         yield service
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -52,7 +56,7 @@ def test_sigterm_lets_the_work_in_flight_finish(own: Service, long_clip: bytes) 
             url,
             files={"video": ("c.mp4", long_clip)},
             data={"transcript": "good"},
-            timeout=120,
+            timeout=600,
         )
         until(lambda: busy(own))
         own.process.send_signal(signal.SIGTERM)
@@ -71,7 +75,7 @@ def test_the_grace_period_ends(tmp_path: Path, long_clip: bytes) -> None:
     with Service(tmp_path / "s", checkpoint=CHECKPOINT, workers=1, grace_seconds=1) as service:
         service.wait_for("/readyz")
         with ThreadPoolExecutor(1) as threads:
-            answer = threads.submit(service.predict, long_clip * 1)
+            answer = threads.submit(service.predict, long_clip)
             until(
                 lambda: (
                     "dpdf_open_requests 1.0"
@@ -93,7 +97,7 @@ def test_a_killed_worker_costs_one_request(own: Service, clip: bytes, long_clip:
             f"http://127.0.0.1:{own.port}/predict",
             files={"video": ("c.mp4", clip)},
             data={"transcript": "good"},
-            timeout=120,
+            timeout=600,
         )
         os.kill(worker, signal.SIGKILL)
         check_problem(lost.result(), 503, "worker_failed")
@@ -134,7 +138,7 @@ def test_probes_answer_under_load(service: Service, clip: bytes) -> None:
     def load() -> list[int]:
         codes = []
         while not stop.is_set():
-            with httpx.Client(base_url=f"http://127.0.0.1:{service.port}", timeout=120) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{service.port}", timeout=600) as client:
                 files, data = {"video": ("c.mp4", clip)}, {"transcript": "good"}
                 codes.append(client.post("/predict", files=files, data=data).status_code)
         return codes
@@ -162,9 +166,7 @@ def test_a_lost_device_ends_the_process_for_a_new_start(tmp_path: Path, clip: by
         assert list(service.temporary.iterdir()) == []
 
 
-def test_a_taken_port_is_an_error(service: Service, tmp_path: Path) -> None:
-    second = Service(tmp_path / "s", checkpoint=CHECKPOINT)
-    second.process.kill()
-    second.wait()
-    with Service(tmp_path / "t", checkpoint=CHECKPOINT, host="256.0.0.1") as broken:
+def test_an_address_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:
+    # TEST-NET-1, RFC 5737: no machine of its own has it.
+    with Service(tmp_path / "s", checkpoint=CHECKPOINT, host="192.0.2.1") as broken:
         assert broken.wait() != 0
