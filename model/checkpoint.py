@@ -76,7 +76,7 @@ class CheckpointHeader:
                 config=DPDFConfig.from_json(metadata["config"]),
                 schema=FeatureSchema.from_json(metadata["schema"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"The checkpoint's header is damaged: {error}") from error
 
 

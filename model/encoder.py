@@ -65,7 +65,8 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
     """
     shape = ENCODERS[encoder]
     source = folder or encoder_folder(encoder)
-    if source is not None and not (source / "config.json").is_file():
+    expected = ("config.json", "model.safetensors")
+    if source is not None and not all((source / name).is_file() for name in expected):
         raise EncoderUnavailable(
             f"No encoder in {source}: expected config.json and model.safetensors of {encoder}."
         )

@@ -181,7 +181,7 @@ def test_a_header_with_an_entry_missing(saved: tuple[Path, DPDFLQ], entry: str) 
 
 
 @pytest.mark.parametrize("entry", ["config", "schema"])
-@pytest.mark.parametrize("text", ["", "{", "{}", '{"colour": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "3", '{"colour": 1}'])
 def test_a_header_with_an_entry_damaged(saved: tuple[Path, DPDFLQ], entry: str, text: str) -> None:
     other = _rewritten(saved[0], lambda m: m.update({entry: text}))
     with pytest.raises(CheckpointError, match="header is damaged"):

@@ -104,6 +104,14 @@ def test_a_folder_without_an_encoder_is_refused_with_what_was_expected(
     assert str(tmp_path) in str(caught.value)
 
 
+def test_a_folder_with_a_configuration_and_no_weights_is_refused(tmp_path: Path) -> None:
+    source = encoder_folder("all-MiniLM-L6-v2")
+    assert source is not None
+    shutil.copy(source / "config.json", tmp_path)
+    with pytest.raises(EncoderUnavailable, match=r"expected config\.json and model\.safetensors"):
+        load_encoder("all-MiniLM-L6-v2", pooler=False, folder=tmp_path)
+
+
 def test_a_folder_with_another_encoder_is_refused(tiny_encoder: Path) -> None:
     with pytest.raises(EncoderUnavailable, match="does not have bert-base-uncased's shape"):
         load_encoder("bert-base-uncased", pooler=False, folder=tiny_encoder)
