@@ -137,6 +137,12 @@ def load_checkpoint(
         EncoderUnavailable: the pinned encoder cannot be had.
     """
     header = read_header(path)
+    columns = (len(header.schema.audio_columns), len(header.schema.video_columns))
+    if columns != (header.config.audio_columns, header.config.video_columns):
+        raise CheckpointError(
+            f"{path} names {columns[0]} audio and {columns[1]} video columns, its configuration "
+            f"has {header.config.audio_columns} and {header.config.video_columns}."
+        )
     if schema is not None and header.schema.fingerprint != schema.fingerprint:
         raise CheckpointError(
             f"{path} was trained on features {header.schema.name} "
@@ -155,6 +161,10 @@ def load_checkpoint(
     if set(tensors) != expected:
         odd = sorted(set(tensors) ^ expected)
         raise CheckpointError(f"{path} does not fit its own configuration: {odd[:3]} ...")
+    sizes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    misfits = [name for name, tensor in tensors.items() if tensor.shape != sizes[name]]
+    if misfits:
+        raise CheckpointError(f"{path} does not fit its own configuration: sizes of {misfits[:3]}")
     model.load_state_dict({name: _widen(tensor) for name, tensor in tensors.items()}, strict=False)
     return model.eval(), header
 

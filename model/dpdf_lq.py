@@ -94,7 +94,16 @@ class DPDFLQ(nn.Module):
         )
 
     def forward(self, inputs: ModelInputs) -> ModelOutputs:
-        """Score a batch."""
+        """Score a batch.
+
+        Raises:
+            ValueError: a sequence is longer than the configuration has positions for.
+        """
+        for name in ("text", "audio", "video"):
+            length = getattr(inputs, f"{name}_mask").shape[1]
+            most = getattr(self.config, f"{name}_positions")
+            if length > most:
+                raise ValueError(f"{name} of {length} positions; this model takes at most {most}")
         masks = {
             name: getattr(inputs, f"{name}_mask") & (name in self.config.modalities)
             for name in MODALITIES

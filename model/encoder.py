@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from transformers import BertConfig, BertModel
@@ -27,6 +28,16 @@ class EncoderUnavailable(FileNotFoundError):
 def build_encoder(shape: EncoderShape, *, pooler: bool) -> BertModel:
     """A BERT of this shape with fresh weights, on the current default device."""
     return BertModel(_bert_config(shape), add_pooling_layer=pooler)
+
+
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
 
 
 def _bert_config(shape: EncoderShape) -> BertConfig:
@@ -80,16 +91,31 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
             )
     try:
         with _quiet_transformers():
-            model = BertModel.from_pretrained(
-                source or shape.hub_name, add_pooling_layer=pooler, dtype=torch.float32
+            model, found = BertModel.from_pretrained(
+                source or shape.hub_name,
+                add_pooling_layer=pooler,
+                dtype=torch.float32,
+                output_loading_info=True,
             )
+    except SafetensorError as error:
+        raise EncoderUnavailable(
+            f"{source or shape.hub_name} holds no readable weights: {error}"
+        ) from error
     except OSError as error:
         raise EncoderUnavailable(
             f"The weights of {encoder} are neither in a given folder nor on a reachable hub. "
             "Download them where there is a network and name their folder."
         ) from error
-    if not isinstance(model, BertModel) or model.config.hidden_size != shape.hidden:
-        raise EncoderUnavailable(f"{source or shape.hub_name} does not have {encoder}'s shape.")
+    there, wanted = model.config, _bert_config(shape)
+    differing = [name for name in _SIZES if getattr(there, name) != getattr(wanted, name)]
+    if not isinstance(model, BertModel) or differing:
+        raise EncoderUnavailable(
+            f"{source or shape.hub_name} does not have {encoder}'s shape: {differing}."
+        )
+    if found["missing_keys"]:
+        raise EncoderUnavailable(
+            f"{source or shape.hub_name} lacks weights: {sorted(found['missing_keys'])[:3]} ..."
+        )
     model.eval()
     return model
 

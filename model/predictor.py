@@ -127,7 +127,16 @@ class Predictor:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called by name; ``"auto"`` is CUDA if present, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The device called by name; ``"auto"`` is CUDA if present, else the CPU.
+
+    Raises:
+        RuntimeError: no such device, or CUDA asked for where there is none.
+    """
+    cuda = torch.cuda.is_available()
+    device = torch.device(("cuda" if cuda else "cpu") if name == "auto" else name)
+    if device.type == "cuda" and not cuda:
+        raise RuntimeError(
+            f"The device {name!r} was asked for, but PyTorch sees no CUDA here: check the driver, "
+            "the container's GPU reservation and PyTorch's build, or choose cpu or auto."
+        )
+    return device

@@ -27,6 +27,9 @@ STEPS_PER_SECOND = 10
 MAX_TOKENS = 256
 """Longest text in WordPiece tokens, [CLS] and [SEP] included."""
 
+MAX_STEPS = 500
+"""Most rows of sound or face; what a clip at the limit of 50 s has beyond is under 0.2 s."""
+
 AUDIO_COLUMNS: tuple[str, ...] = (
     "zero_crossing_rate",
     *(f"mfcc_{i}" for i in range(20)),

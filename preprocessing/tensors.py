@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from model.inputs import FeatureSchema, Sample
 from preprocessing.clip import AudioFeatures, ClipFeatures, FaceFeatures
 from preprocessing.openface_columns import indices
-from preprocessing.schema import AUDIO_COLUMNS
+from preprocessing.schema import AUDIO_COLUMNS, MAX_STEPS
 
 
 def to_sample(features: ClipFeatures, schema: FeatureSchema) -> Sample:
     """Arrange features as the model was trained on them.
 
-    Absent means length 0: no words, no sound or a silent one, no video or no face in it.
+    Absent means length 0: no words, no sound or a silent one, no video or no face in it. Rows
+    beyond `MAX_STEPS` are left out: a clip just at the length limit has one or two.
 
     Args:
         features: of one clip.
@@ -36,7 +37,7 @@ def audio_rows(sound: AudioFeatures | None, schema: FeatureSchema) -> NDArray[np
     if sound is None or sound.silent:
         return np.empty((0, len(schema.audio_columns)), np.float32)
     position = {name: index for index, name in enumerate(AUDIO_COLUMNS)}
-    return sound.values[:, [position[name] for name in schema.audio_columns]]
+    return sound.values[:MAX_STEPS, [position[name] for name in schema.audio_columns]]
 
 
 def face_rows(face: FaceFeatures | None, schema: FeatureSchema) -> NDArray[np.float32]:
@@ -47,5 +48,5 @@ def face_rows(face: FaceFeatures | None, schema: FeatureSchema) -> NDArray[np.fl
     if face is None:
         return np.empty((0, len(schema.video_columns)), np.float32)
     seen = face.values[:, indices(("success",))[0]] == 1
-    rows: NDArray[np.float32] = face.values[seen][:, indices(schema.video_columns)]
+    rows: NDArray[np.float32] = face.values[seen][:MAX_STEPS, indices(schema.video_columns)]
     return rows

@@ -182,6 +182,8 @@ class Augmentation:
             return video
         if len(video) == 1:
             video = video.repeat(random.integers(1, self.still_steps + 1), axis=0)
+        if not self.face_jitter and not self.face_offset:
+            return video
         noise = random.normal(0, self.face_jitter, video.shape)
         offset = random.normal(0, self.face_offset, (1, video.shape[1]))
         return np.clip(video + noise + offset, 0, 5).astype(np.float32)

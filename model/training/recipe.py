@@ -74,12 +74,19 @@ class Recipe:
     seed: int = 1
     augmentation: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not any(use.select > 0 for use in self.corpora):
+            raise ValueError("no corpus has select > 0: there is nothing to choose weights by")
+        if not any(use.repeat > 0 for use in self.corpora):
+            raise ValueError("no corpus has repeat > 0: there is nothing to learn from")
+
     @property
     def config(self) -> DPDFConfig:
         """The model's configuration."""
         base = PROFILES[self.profile]
         values = {name: getattr(base, name) for name in DPDFConfig.__slots__}
-        return DPDFConfig(**(values | self.changes))
+        changes = {k: tuple(v) if isinstance(v, list) else v for k, v in self.changes.items()}
+        return DPDFConfig(**(values | changes))
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -88,6 +95,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         FileNotFoundError: no such file.
         TypeError: a setting is unknown or missing.
+        ValueError: nothing to learn from, or nothing to choose by.
     """
     values = tomllib.loads(path.read_text())
     corpora = tuple(

@@ -145,6 +145,7 @@ def train(
 
     Raises:
         FileNotFoundError: a feature file is missing.
+        ValueError: `start_from` has another configuration than the recipe.
         EncoderUnavailable: the encoder's weights cannot be had.
     """
     torch.manual_seed(recipe.seed)
@@ -162,9 +163,14 @@ def train(
     if recipe.start_from is None:
         model = build_model(recipe.config, encoder_folder=encoder_folder)
     else:
-        model, _ = load_checkpoint(
+        model, header = load_checkpoint(
             Path(recipe.start_from), schema=schema, encoder_folder=encoder_folder
         )
+        if header.config != recipe.config:
+            raise ValueError(
+                f"{recipe.start_from} has another configuration than the recipe: "
+                f"{header.config} is not {recipe.config}"
+            )
     fit_standardisation(model.standardise_audio, [s.audio for _, ss, _ in parts for s in ss])
     fit_standardisation(model.standardise_video, [s.video for _, ss, _ in parts for s in ss])
     model.to(device)
@@ -182,7 +188,7 @@ def train(
     steps = recipe.epochs * epoch_length(parts, recipe)
     due = {round(steps * (i + 1) / recipe.validations) for i in range(recipe.validations)}
     history: list[dict[str, object]] = []
-    best, step, running, started = float("inf"), 0, 0.0, time.monotonic()
+    best, step, running, started = float("inf"), 0, float("nan"), time.monotonic()
     checkpoint = out / f"{recipe.name}.safetensors"
     bar = tqdm(total=steps, desc=recipe.name, disable=None)
     for _ in range(recipe.epochs):
@@ -206,16 +212,17 @@ def train(
             if averaged is not None:
                 averaged.update_parameters(model)
             step += 1
-            running += 0.02 * (float(loss.detach()) - running)
+            value = float(loss.detach())
+            running = value if step == 1 else running + 0.02 * (value - running)
             bar.update()
             bar.set_postfix(loss=f"{running:.3f}", best=f"{best:.4f}")
             if step in due:
                 current: DPDFLQ = model if averaged is None else averaged.module  # type: ignore[assignment]
-                value, reports = validate(current, validation, device)
-                history.append({"step": step, "loss": running, "selection": value, **reports})
-                tqdm.write(json.dumps(history[-1]))
-                if value < best:
-                    best = value
+                selection, reports = validate(current, validation, device)
+                history.append({"step": step, "loss": running, "selection": selection, **reports})
+                tqdm.write(json.dumps(history[-1]), file=sys.stderr)
+                if selection < best:
+                    best = selection
                     save_checkpoint(checkpoint, current, header)
     bar.close()
     record = {
