@@ -24,16 +24,16 @@ WORKDIR /srv/dpdf
 ARG PIP_EXTRA_INDEX_URL
 
 # Changes rarely: gigabytes. pip's cache is mounted, not copied into the image.
-COPY requirements.txt requirements-nodeps.txt constraints.txt ./
+COPY --chmod=0755 requirements.txt requirements-nodeps.txt constraints.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip install -c constraints.txt -r requirements.txt \
     && python -m pip install --no-deps -r requirements-nodeps.txt
 
-# Changes with every release: kilobytes.
-COPY docker/start.py docker/health.py docker/warm_up.py docker/
-COPY model/*.py model/
-COPY preprocessing preprocessing
-COPY service service
+# Changes with every release: kilobytes. Readable by the service's user, whatever the umask was here.
+COPY --chmod=0755 docker/start.py docker/health.py docker/warm_up.py docker/
+COPY --chmod=0755 model/*.py model/
+COPY --chmod=0755 preprocessing preprocessing
+COPY --chmod=0755 service service
 
 # What librosa compiles and matplotlib lists at their first use, done once and for all. For a generic
 # x86-64 or ARM processor: numba discards what was compiled for another model than the one it runs on.
@@ -45,7 +45,7 @@ RUN NUMBA_CACHE_DIR="$BAKED_CACHE/numba" MPLCONFIGDIR="$BAKED_CACHE/matplotlib" 
     && chmod -R a+rX "$BAKED_CACHE"
 
 # Changes with every training: megabytes.
-COPY model/weights/default.safetensors model/weights/
+COPY --chmod=0444 model/weights/default.safetensors model/weights/
 
 # numba insists on writing beside what it reads, and the root file system may be read-only: start.py
 # copies the baked files to here.

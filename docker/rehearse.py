@@ -35,8 +35,11 @@ ROOT = Path(__file__).resolve().parents[1]
 NEEDS_ROOT = ("groupadd", "useradd")
 """Commands that are left out of the rehearsal."""
 
-READY_SECONDS = 180.0
-"""How long it may take until the health check passes: the Dockerfile's start period (s)."""
+READY_SECONDS = 600.0
+"""How long to wait until the health check passes (s): the machine may be busy with other things."""
+
+START_PERIOD_SECONDS = 180.0
+"""How long Docker waits, which is the Dockerfile's start period (s); more than that is said."""
 
 STOP_SECONDS = 40.0
 """How long it may take to stop: docker-compose.yml's stop_grace_period (s)."""
@@ -223,7 +226,9 @@ class Rehearsal:
         )
         try:
             self._wait_until_healthy(process, environment)
-            say(f"== healthy after {time.monotonic() - started:.1f} s")
+            seconds = time.monotonic() - started
+            late = " (later than the start period!)" if seconds > START_PERIOD_SECONDS else ""
+            say(f"== healthy after {seconds:.1f} s{late}")
             process.send_signal(self.stop_signal)
             code = process.wait(STOP_SECONDS)
         finally:
@@ -240,15 +245,17 @@ class Rehearsal:
         self, process: subprocess.Popen[bytes], environment: dict[str, str]
     ) -> None:
         deadline = time.monotonic() + READY_SECONDS
+        said = "nothing"
         while process.poll() is None and time.monotonic() < deadline:
             check = subprocess.run(
                 self.check, cwd=self.workdir, env=environment, capture_output=True, check=False
             )
+            said = check.stdout.decode().strip()
             if check.returncode == 0:
-                say(f"== {check.stdout.decode().strip()}")
+                say(f"== {said}")
                 return
-            time.sleep(0.5)
-        raise RehearsalError("the health check did not pass")
+            time.sleep(1)
+        raise RehearsalError(f"the health check did not pass; it said: {said}")
 
     def _folders(self) -> list[Path]:
         """Every folder of the image that compose mounts read-only: all but /tmp."""

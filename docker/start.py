@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def copy_caches(baked: Path, target: Path) -> None:
     # Made whole under another name, so that a start that was cut short leaves nothing half done.
     partial = target.with_name(f"{target.name}.{os.getpid()}")
     shutil.copytree(baked, partial)
+    # The copy has the modes of the original, which may well be read-only.
+    for path in (partial, *partial.rglob("*")):
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
     partial.rename(target)
 
 

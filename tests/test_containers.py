@@ -149,6 +149,11 @@ def test_the_image_is_not_root(dockerfile: list[tuple[str, str]]) -> None:
     assert int(uid) >= 10000
     assert int(gid) >= 10000
     words = [word for word, _ in dockerfile]
+    text = (ROOT / "Dockerfile").read_text()
+    # Training writes weights that only its user may read, and COPY keeps a file's mode.
+    assert len(re.findall(r"^COPY --chmod=0(?:755|444) ", text, re.MULTILINE)) == text.count(
+        "\nCOPY "
+    )
     assert words.index("USER") > max(i for i, w in enumerate(words) if w in ("RUN", "COPY"))
 
 
@@ -273,7 +278,10 @@ def test_start_copies_the_caches_once(tmp_path: Path) -> None:
     baked, target = tmp_path / "baked", tmp_path / "tmp"
     (baked / "numba").mkdir(parents=True)
     (baked / "numba" / "index").write_text("new")
+    (baked / "numba" / "index").chmod(0o444)
+    (baked / "numba").chmod(0o555)
     start.copy_caches(baked, target)
+    assert all(path.stat().st_mode & 0o200 for path in (target, *target.rglob("*")))
     (target / "numba" / "index").write_text("grown")
     start.copy_caches(baked, target)
     assert (target / "numba" / "index").read_text() == "grown"
