@@ -13,10 +13,11 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-MODALITIES = ("text", "audio", "video")
+Modality = Literal["text", "audio", "video"]
+
+MODALITIES: tuple[Modality, ...] = ("text", "audio", "video")
 """The order of modalities in concatenations and gates, eq. 5 and 13."""
 
-Modality = Literal["text", "audio", "video"]
 QueryAttention = Literal["dglqa", "standard", "hyper_modality", "none"]
 
 

@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -91,7 +92,7 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
             )
     try:
         with _quiet_transformers():
-            model, found = BertModel.from_pretrained(
+            loaded: Any = BertModel.from_pretrained(
                 source or shape.hub_name,
                 add_pooling_layer=pooler,
                 dtype=torch.float32,
@@ -106,6 +107,7 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
             f"The weights of {encoder} are neither in a given folder nor on a reachable hub. "
             "Download them where there is a network and name their folder."
         ) from error
+    model, found = loaded
     there, wanted = model.config, _bert_config(shape)
     differing = [name for name in _SIZES if getattr(there, name) != getattr(wanted, name)]
     if not isinstance(model, BertModel) or differing:

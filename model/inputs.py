@@ -66,7 +66,11 @@ class FeatureSchema:
             TypeError: a field is missing or unknown.
         """
         values: dict[str, Any] = json.loads(text)
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        fields_read: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**fields_read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,8 +172,8 @@ READERS: dict[str, Callable[[Path], Iterator[Item]]] = {
 
 
 def _table(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pd.read_csv(path, keep_default_na=False).to_dict("records")
-    return rows
+    table = pd.read_csv(path, keep_default_na=False)
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _detokenised(text: str) -> str:
