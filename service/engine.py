@@ -117,7 +117,7 @@ class Engine:
             reasons.append("the model's batcher has stopped")
         if self.pool.failure is not None:
             reasons.append(f"workers do not start: {self.pool.failure}")
-        elif self.pool.ready == 0:
+        elif not self.pool.warm:
             reasons.append("no worker is warm yet")
         return reasons
 
@@ -126,7 +126,7 @@ class Engine:
         """Whether it is still the first start that makes the service not ready."""
         if self._broken is not None or self.pool.failure is not None:
             return False
-        return self._batcher is None or self.pool.ready == 0
+        return self._batcher is None or not self.pool.warm
 
     @contextmanager
     def accepted(self) -> Iterator[None]:

@@ -53,6 +53,7 @@ class ExtractionPool:
         preload: modules that the fork server imports before it forks the first worker.
 
     Attributes:
+        warm: whether a worker has been ready; clips may wait while it is replaced.
         failure: why the last attempt to start a worker failed; None after a success.
     """
 
@@ -68,6 +69,7 @@ class ExtractionPool:
         preload: tuple[str, ...] = (),
     ) -> None:
         self.size = workers
+        self.warm = False
         self.failure: str | None = None
         self._limits = limits
         self._queue_clips = queue_clips
@@ -165,6 +167,7 @@ class ExtractionPool:
                 continue
             pause = 0.1
             self.failure = None
+            self.warm = True
             self._workers.add(worker)
             try:
                 reason = await self._employ(worker)

@@ -99,7 +99,6 @@ def test_another_schema_is_refused(checkpoint: Path, tiny_encoder: Path) -> None
 
 def test_choose_device() -> None:
     assert choose_device("cpu") == torch.device("cpu")
-    assert choose_device("cuda:1") == torch.device("cuda", 1)
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert choose_device("auto").type == expected
 
@@ -107,6 +106,12 @@ def test_choose_device() -> None:
 def test_a_name_that_is_no_device_is_refused() -> None:
     with pytest.raises(RuntimeError, match="toaster"):
         choose_device("toaster")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_where_there_is_none_is_refused_in_words() -> None:
+    with pytest.raises(RuntimeError, match="sees no CUDA here"):
+        choose_device("cuda:1")
 
 
 @pytest.mark.cuda

@@ -13,6 +13,7 @@ from preprocessing import prepare, schema
 from preprocessing.corpora import Item
 
 IN_FORCE = schema.feature_schema("0" * 64)
+DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def items() -> list[Item]:
@@ -40,8 +41,8 @@ def test_a_part_that_is_there_is_not_computed_again(tmp_path: Path) -> None:
     assert target.read_bytes() == before
 
 
-def test_action_units_are_held_for_the_length_of_the_sound(shared: Path) -> None:
-    speech = shared / "data" / "ravdess" / "speech" / "03-01-03-02-01-01-01.opus"
+def test_action_units_are_held_for_the_length_of_the_sound() -> None:
+    speech = DATA / "ravdess" / "speech" / "03-01-03-02-01-01-01.opus"
     if not speech.is_file():
         pytest.skip(f"{speech} is absent")
     item = Item("x", 2.2, "train", sound=speech, action_units=np.arange(17, dtype=np.float32))
@@ -50,8 +51,8 @@ def test_action_units_are_held_for_the_length_of_the_sound(shared: Path) -> None
     assert (sample.video == np.arange(17)).all()
 
 
-def test_a_still_face_gives_one_row(shared: Path) -> None:
-    archive = shared / "data" / "fer2013.zip"
+def test_a_still_face_gives_one_row() -> None:
+    archive = DATA / "fer2013.zip"
     if not archive.is_file():
         pytest.skip(f"{archive} is absent")
     with zipfile.ZipFile(archive) as faces:

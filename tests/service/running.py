@@ -15,7 +15,11 @@ from typing import Any
 import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKPOINT = ROOT / "model" / "weights" / "default.safetensors"
+CHECKPOINT = Path(
+    os.environ.get("DPDF_TEST_CHECKPOINT", ROOT / "model" / "weights" / "default.safetensors")
+)
+"""The weights that the tests serve: what ships, or those of somebody who trains."""
+
 START_SECONDS = 900.0
 """As long as it takes on a machine that trains a model meanwhile; a hang, not a speed, fails."""
 
@@ -49,6 +53,9 @@ class Service:
                 response = None
             if response is not None and response.status_code == status:
                 return response
+            if response is not None and path == "/readyz":
+                # What will never turn green is not waited for.
+                assert response.json()["status"] != "not_ready", response.text
             time.sleep(0.05)
         raise AssertionError(f"{path} was never answered {status}:\n{self.log()}")
 
