@@ -10,6 +10,7 @@ import argparse
 import atexit
 import os
 import sys
+import tempfile
 from typing import NoReturn
 
 EXIT_SETTINGS = 2
@@ -37,6 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
             name = "_".join(str(part) for part in problem["loc"]).upper()
             print(f"DPDF_{name}: {problem['msg']}", file=sys.stderr)
         return EXIT_SETTINGS
+
+    # Importing transformers makes torch create a folder for compiled kernels, of which we have
+    # none, in the temporary folder; one that exists already is left as it is.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
 
     from service.server import serve
     from service.telemetry import configure_logging

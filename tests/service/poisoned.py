@@ -1,22 +1,35 @@
-"""The service with a model whose device is lost at the first clip: ``python -m`` this module."""
+"""The service with a model whose device is lost at the first clip: ``python -m`` this module.
+
+What cannot be had on a machine without a GPU; everything around it is real.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-
-from model.inputs import Sample
-from model.predictor import Prediction, Predictor
 from service.__main__ import run
+from service.engine import Engine
+
+if TYPE_CHECKING:
+    from model.inputs import Sample
+    from model.predictor import Prediction, Predictor
+
+load = Engine._load_predictor
 
 
-def predict(_: Predictor, samples: Sequence[Sample]) -> list[Prediction]:
+def load_and_poison(engine: Engine) -> Predictor:
+    predictor = load(engine)
+    setattr(predictor, "predict", predict)  # noqa: B010  mypy forbids the plain form
+    return predictor
+
+
+def predict(samples: Sequence[Sample]) -> list[Prediction]:
+    import torch
+
     raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
 
 if __name__ == "__main__":
-    # What cannot be had on a machine without a GPU: everything around it is real.
-    setattr(Predictor, "warm_up", lambda *_: None)  # noqa: B010  mypy forbids the plain form
-    setattr(Predictor, "predict", predict)  # noqa: B010
+    setattr(Engine, "_load_predictor", load_and_poison)  # noqa: B010
     run()
