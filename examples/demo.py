@@ -156,6 +156,9 @@ def print_answer(name: str, transcript: str, answer: dict[str, Any]) -> None:
     print(f'\n  {name}: "{transcript[:70]}"\n')
     print(f"  score     {score:+.2f}  {answer['label']}")
     print(f"            -3 [{'-' * marker}#{'-' * (40 - marker)}] +3")
+    if answer["interval"]:
+        ends, share = answer["interval"], answer["interval"]["coverage"]
+        print(f"            {share:.0%} interval {ends['low']:+.2f} to {ends['high']:+.2f}")
     print(f"  gate      global path {gate['global']:.2f}, local path {gate['local']:.2f}")
     print("  queries   channel gates a layer (no attribution):")
     for number, gates in enumerate(answer["query_channel_gates"], 1):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,8 +21,11 @@ from model.config import DPDFConfig
 from model.dpdf_lq import DPDFLQ
 from model.encoder import load_encoder
 from model.inputs import FeatureSchema
+from model.intervals import Intervals
+from model.intervals import from_json as intervals_from_json
+from model.intervals import to_json as intervals_to_json
 
-FORMAT = "dpdf-lq/1"
+FORMAT = "dpdf-lq/2"
 DEFAULT_CHECKPOINT = Path(__file__).parent / "weights" / "default.safetensors"
 """The checkpoint that ships with the project."""
 
@@ -40,12 +43,15 @@ class CheckpointHeader:
         version: version of these weights.
         config: the configuration that builds the model.
         schema: the features it was trained on.
+        intervals: how far scores may be off, by the modalities a clip has; empty until
+            `model.training.calibrate` has measured it.
     """
 
     name: str
     version: str
     config: DPDFConfig
     schema: FeatureSchema
+    intervals: Intervals = field(default_factory=dict)
 
     def to_metadata(self) -> dict[str, str]:
         """As safetensors metadata."""
@@ -55,6 +61,7 @@ class CheckpointHeader:
             "version": self.version,
             "config": self.config.to_json(),
             "schema": self.schema.to_json(),
+            "intervals": intervals_to_json(self.intervals),
         }
 
     @classmethod
@@ -75,6 +82,7 @@ class CheckpointHeader:
                 version=metadata["version"],
                 config=DPDFConfig.from_json(metadata["config"]),
                 schema=FeatureSchema.from_json(metadata["schema"]),
+                intervals=intervals_from_json(metadata["intervals"]),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"The checkpoint's header is damaged: {error}") from error

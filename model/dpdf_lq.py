@@ -108,8 +108,11 @@ class DPDFLQ(nn.Module):
             name: getattr(inputs, f"{name}_mask") & (name in self.config.modalities)
             for name in MODALITIES
         }
+        audio = self.standardise_audio(inputs.audio)
+        if self.config.audio_changes:
+            audio = _with_changes(audio)
         others = (
-            self.standardise_audio(inputs.audio).masked_fill(~masks["audio"][..., None], 0.0),
+            audio.masked_fill(~masks["audio"][..., None], 0.0),
             masks["audio"],
             self.standardise_video(inputs.video).masked_fill(~masks["video"][..., None], 0.0),
             masks["video"],
@@ -135,6 +138,15 @@ class DPDFLQ(nn.Module):
         fixed = (self.config.global_path, self.config.local_path)
         weights = first.new_tensor(fixed).expand(first.shape[0], 2) / len(features)
         return torch.stack(features).mean(dim=0), weights
+
+
+def _with_changes(rows: Tensor) -> Tensor:
+    """Put beside each row its absolute change since the one before, 0 for the first.
+
+    (B, L, columns) to (B, L, 2 columns).
+    """
+    changes = (rows[:, 1:] - rows[:, :-1]).abs()
+    return torch.cat([rows, nn.functional.pad(changes, (0, 0, 1, 0))], dim=-1)
 
 
 def _adapted(encoder: BertModel | None, config: DPDFConfig) -> BertModel:

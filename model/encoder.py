@@ -91,7 +91,7 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
                 f"expected {shape.weights_sha256}. Install the pinned package again."
             )
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             loaded: Any = BertModel.from_pretrained(
                 source or shape.hub_name,
                 add_pooling_layer=pooler,
@@ -123,7 +123,7 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep loading from writing bars and a report of the unused pooler to standard error."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -37,7 +37,7 @@ class GlobalPath(nn.Module):
         super().__init__()
         self.project_text = ModalityProjection(text_width, config.text_positions, config)
         self.project_audio = ModalityProjection(
-            config.audio_columns, config.audio_positions, config
+            config.audio_inputs, config.audio_positions, config
         )
         self.project_video = ModalityProjection(
             config.video_columns, config.video_positions, config

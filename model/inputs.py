@@ -89,6 +89,12 @@ class Sample:
     audio: NDArray[np.float32]
     video: NDArray[np.float32]
 
+    @property
+    def modalities(self) -> frozenset[str]:
+        """Those of ``text``, ``audio`` and ``video`` that the clip has."""
+        lengths = {"text": len(self.input_ids), "audio": len(self.audio), "video": len(self.video)}
+        return frozenset(name for name, length in lengths.items() if length)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelInputs:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from preprocessing.schema import VIDEO_COLUMNS
+from preprocessing.schema import INTENSITY_COLUMNS
 
 EMOTION_VALENCE = {
     "happy": 2.2,
@@ -43,7 +43,7 @@ class Item:
 
     Attributes:
         name: unique in its source.
-        score: sentiment -3..3.
+        score: sentiment -3..3; NaN where nobody rated it.
         split: ``train``, ``valid`` or ``test``.
         speaker: who speaks; empty where the source does not say.
         text: the words; None = the source has none.
@@ -97,6 +97,29 @@ def sst(data: Path) -> Iterator[Item]:
         yield Item(str(row["sentence_id"]), score, row["split"], text=_detokenised(row["text"]))
 
 
+def unrated(data: Path) -> Iterator[Item]:
+    """Text without a label, for a teacher to score: tweets, editorials, and pieces of sentences.
+
+    The pieces are 4 to 16 words on end from the training sentences of MOSEI, the reviews and SST of at
+    least 12 words, one for every 16 words begun: parts of statements, as speech often is.
+    """
+    for row in _table(data / "rated_snippets.csv"):
+        if row["source"] in ("tweets", "nytEditorial"):
+            name = f"{row['source']}-{row['snippet_id']}"
+            yield Item(name, float("nan"), "train", text=row["text"])
+    random = np.random.default_rng(1)
+    for reader in (mosei, reviews, sst):
+        for item in reader(data):
+            words = (item.text or "").split()
+            if item.split != "train" or len(words) < 12:
+                continue
+            for number in range(-(-len(words) // 16)):
+                length = int(random.integers(4, min(16, len(words) - 1) + 1))
+                start = int(random.integers(len(words) - length + 1))
+                piece = " ".join(words[start : start + length])
+                yield Item(f"{item.name}-{number}", float("nan"), "train", text=piece)
+
+
 def ravdess(data: Path) -> Iterator[Item]:
     """RAVDESS speech with OpenFace's action unit means of the matching video, by actor."""
     for row in _table(data / "ravdess" / "clips.csv"):
@@ -112,7 +135,7 @@ def ravdess(data: Path) -> Iterator[Item]:
             speaker=str(row["actor"]),
             text=row["text"],
             sound=data / "ravdess" / row["file"],
-            action_units=np.array([row[name] for name in VIDEO_COLUMNS], np.float32),
+            action_units=np.array([row[name] for name in INTENSITY_COLUMNS], np.float32),
         )
 
 
@@ -165,6 +188,7 @@ READERS: dict[str, Callable[[Path], Iterator[Item]]] = {
     "mosei": mosei,
     "reviews": reviews,
     "sst": sst,
+    "unrated": unrated,
     "ravdess": ravdess,
     "emodb": emodb,
     "fer2013": fer2013,

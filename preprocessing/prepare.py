@@ -28,6 +28,7 @@ from preprocessing.corpora import READERS, Item
 from preprocessing.errors import UndecodableClip
 from preprocessing.face import FaceTracker, enlarge_small_still
 from preprocessing.features import extract
+from preprocessing.schema import INTENSITY_COLUMNS
 from preprocessing.tensors import audio_rows, face_rows, to_sample
 from preprocessing.text import WordPiece
 
@@ -50,8 +51,8 @@ def _tracker() -> FaceTracker:
 def sample_of(item: Item, in_force: FeatureSchema) -> Sample:
     """Everything the item has, as the service would see it.
 
-    Action unit means are held for the length of the sound, a row a step; a picture gives one row,
-    or none where no face is found in it.
+    Action unit means are held for the length of the sound, a row a step, with the face's shape
+    unknown (NaN); a picture gives one row, or none where no face is found in it.
     """
     if item.clip is not None:
         return to_sample(extract(item.clip, item.text, limits=DecodeLimits()), in_force)
@@ -65,7 +66,9 @@ def sample_of(item: Item, in_force: FeatureSchema) -> Sample:
             sound_rows = audio_rows(audio.analyse(sound), in_force)
     video = np.empty((0, len(in_force.video_columns)), np.float32)
     if item.action_units is not None:
-        video = np.tile(item.action_units, (max(1, len(sound_rows)), 1))
+        video = np.full((max(1, len(sound_rows)), len(in_force.video_columns)), np.nan, np.float32)
+        units = [in_force.video_columns.index(name) for name in INTENSITY_COLUMNS]
+        video[:, units] = item.action_units
     elif item.picture is not None:
         video = _still_rows(item.picture, in_force)
     return Sample(ids, sound_rows, video)

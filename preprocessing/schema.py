@@ -1,7 +1,8 @@
 """Names, rates and rules of the features: what a checkpoint's fingerprint is made of.
 
 Columns after the CH-SIMS set (Yu et al., ACL 2020: zero-crossing rate, 20 MFCC, 12 CQT chroma),
-with log F0 and loudness added, and OpenFace 2.x's action unit intensities (0-5).
+with log F0 and loudness added, and OpenFace 2.x's action unit intensities (0-5) with the shape of the
+inner face.
 
 Every number that changes the value of a feature is here and is spelled out in a rule, so that
 changing one changes the fingerprint.
@@ -18,7 +19,7 @@ from preprocessing.clip import SOUND_RATE
 if TYPE_CHECKING:
     from model.inputs import FeatureSchema
 
-NAME = "dpdf-1"
+NAME = "dpdf-2"
 """Name and version of the extractor."""
 
 STEPS_PER_SECOND = 10
@@ -82,7 +83,8 @@ AUDIO_RULE = (
     f"Hz, voiced where the frame is at most {VOICED_DB:g} dB below the active level, correlates by "
     f"at least {VOICED_CORRELATION:g} with itself one period later, and the period is not at an "
     f"end of the range; rms_db re active level, at least {LOWEST_DB:g}; mean of the frames whose "
-    f"centre lies in each 1/{STEPS_PER_SECOND} s, of the voiced frames for log_f0"
+    f"centre lies in each 1/{STEPS_PER_SECOND} s, of the voiced frames for log_f0; steps more than "
+    f"{ACTIVE_DB:g} dB below the active level are pauses and dropped"
 )
 """How sound becomes rows: `preprocessing.audio`."""
 
@@ -92,17 +94,29 @@ ACTION_UNITS: tuple[str, ...] = (
 )
 """OpenFace 2.x's action units with an intensity."""
 
-VIDEO_COLUMNS: tuple[str, ...] = tuple(f"AU{unit}_r" for unit in ACTION_UNITS)
+INTENSITY_COLUMNS: tuple[str, ...] = tuple(f"AU{unit}_r" for unit in ACTION_UNITS)
 """17 columns, OpenFace's intensities 0-5, NaN where the tracker has no estimate."""
 
-_ACTION_UNIT_WEIGHTS = Path(__file__).parent / "action_units.json"
+SHAPE_COLUMNS: tuple[str, ...] = tuple(f"face_{axis}_{i}" for axis in "xy" for i in range(17, 68))
+"""102 columns: the inner face aligned to the mean face (mm), `preprocessing.face_shape`."""
+
+VIDEO_COLUMNS: tuple[str, ...] = INTENSITY_COLUMNS + SHAPE_COLUMNS
+"""What the model sees of a face."""
+
+_FITTED = ("action_units.json", "mean_face.json")
+
+
+def _digest(*names: str) -> str:
+    """First 16 hex digits of the sha256 over files beside this one."""
+    content = b"".join((Path(__file__).parent / name).read_bytes() for name in names)
+    return hashlib.sha256(content).hexdigest()[:16]
+
 
 VIDEO_RULE = (
     f"upright frames, the first at or after each tick of 1/{STEPS_PER_SECOND} s since the first "
     f"frame, none twice; longest side at most 1280 pixels; mediapipe 0.10.21 face mesh; OpenFace "
-    f"action unit intensities 0-5 by weights "
-    f"{hashlib.sha256(_ACTION_UNIT_WEIGHTS.read_bytes()).hexdigest()[:16]}; frames without a face "
-    f"dropped"
+    f"action unit intensities 0-5, and 3D landmarks 17 to 67 aligned to a mean face, by weights "
+    f"{_digest(*_FITTED)}; frames without a face dropped"
 )
 """How frames become rows: `preprocessing.decode` and `preprocessing.face`."""
 

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from model.inputs import FeatureSchema, Sample
 from preprocessing.clip import AudioFeatures, ClipFeatures, FaceFeatures
-from preprocessing.openface_columns import indices
-from preprocessing.schema import AUDIO_COLUMNS, MAX_STEPS
+from preprocessing.face_shape import shape_rows
+from preprocessing.openface_columns import INDEX
+from preprocessing.schema import ACTIVE_DB, AUDIO_COLUMNS, MAX_STEPS, SHAPE_COLUMNS
 
 
 def to_sample(features: ClipFeatures, schema: FeatureSchema) -> Sample:
@@ -33,11 +34,17 @@ def to_sample(features: ClipFeatures, schema: FeatureSchema) -> Sample:
 
 
 def audio_rows(sound: AudioFeatures | None, schema: FeatureSchema) -> NDArray[np.float32]:
-    """Pick the (steps, audio columns) of the schema; no rows for silent or absent sound."""
+    """Pick the (steps, audio columns) of the schema; no rows for silent or absent sound.
+
+    Pauses are left out: a mood is in what is spoken, and how long a recording goes on before and
+    after the words says nothing of it.
+    """
     if sound is None or sound.silent:
         return np.empty((0, len(schema.audio_columns)), np.float32)
     position = {name: index for index, name in enumerate(AUDIO_COLUMNS)}
-    return sound.values[:MAX_STEPS, [position[name] for name in schema.audio_columns]]
+    spoken = sound.values[:, position["rms_db"]] >= -ACTIVE_DB
+    rows: NDArray[np.float32] = sound.values[spoken][:MAX_STEPS]
+    return rows[:, [position[name] for name in schema.audio_columns]]
 
 
 def face_rows(face: FaceFeatures | None, schema: FeatureSchema) -> NDArray[np.float32]:
@@ -47,6 +54,7 @@ def face_rows(face: FaceFeatures | None, schema: FeatureSchema) -> NDArray[np.fl
     """
     if face is None:
         return np.empty((0, len(schema.video_columns)), np.float32)
-    seen = face.values[:, indices(("success",))[0]] == 1
-    rows: NDArray[np.float32] = face.values[seen][:MAX_STEPS, indices(schema.video_columns)]
-    return rows
+    seen = face.values[face.values[:, INDEX["success"]] == 1][:MAX_STEPS]
+    position = dict(INDEX) | {n: len(INDEX) + i for i, n in enumerate(SHAPE_COLUMNS)}
+    rows: NDArray[np.float32] = np.hstack([seen, shape_rows(seen)])
+    return rows[:, [position[name] for name in schema.video_columns]]

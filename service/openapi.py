@@ -53,6 +53,7 @@ PREDICT_EXAMPLE: dict[str, Any] = {
     "raw_score": 1.62,
     "label": "positive",
     "polarity": "positive",
+    "interval": {"low": 0.31, "high": 2.93, "coverage": 0.9},
     "gate": {"global": 0.58, "local": 0.42},
     "query_channel_gates": [
         {"text": 0.41, "audio": 0.3, "video": 0.29},

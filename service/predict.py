@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 
+from model.intervals import COVERAGE
 from service import schemas
 from service.batching import Scored
 from service.engine import Engine
@@ -20,7 +21,7 @@ from service.telemetry import request_id
 from service.uploads import read_upload
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from model.predictor import Prediction, Predictor
 
 T = TypeVar("T")
 
@@ -98,6 +99,7 @@ def _response(
         raw_score=prediction.raw_score,
         label=schemas.label_of(score),
         polarity=schemas.polarity_of(score),
+        interval=_interval(prediction),
         gate=schemas.Gate.model_validate(
             {"global": prediction.global_weight, "local": prediction.local_weight}
         ),
@@ -111,6 +113,13 @@ def _response(
         model=model_info(engine.model),
         request_id=request_id(),
     )
+
+
+def _interval(prediction: Prediction) -> schemas.Interval | None:
+    if prediction.interval is None:
+        return None
+    low, high = prediction.interval
+    return schemas.Interval(low=low, high=high, coverage=COVERAGE)
 
 
 def _seen(report: Report) -> schemas.Seen:

@@ -113,9 +113,42 @@ def without(sample: Sample, *modalities: str) -> Sample:
     return replace(sample, **{fields[m]: getattr(sample, fields[m])[:0] for m in modalities})
 
 
+def load_taught(path: Path, corpus: Corpus) -> NDArray[np.float32]:
+    """(n,) a teacher's scores of a corpus, as `model.training.teacher` writes them.
+
+    Raises:
+        FileNotFoundError: with the command that makes it.
+        ValueError: the file is of other items.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing. Make it with: python -m model.training.teacher "
+            f"CHECKPOINT --encoder FOLDER --features {path.parent} {corpus.name}"
+        )
+    with np.load(path, allow_pickle=False) as file:
+        if not np.array_equal(file["id"], corpus.ids):
+            raise ValueError(f"{path} was made from another {corpus.name}.npz: make it anew.")
+        return np.asarray(file["score"], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Standard deviations of the training rows, the unit of the augmentation's noise.
+
+    Attributes:
+        audio: (audio columns,) float32.
+        video: (video columns,) float32.
+    """
+
+    audio: NDArray[np.float32]
+    video: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True)
 class Augmentation:
     """Random changes to a training sample; all zero leaves it as it is.
+
+    Noise is given in standard deviations of each column over the training rows.
 
     Attributes:
         modality_dropout: chance that a modality of a sample that has several is left out; one
@@ -123,8 +156,12 @@ class Augmentation:
         punctuation_dropout: chance that a text loses its punctuation, as spoken words have none.
         punctuation_ids: token ids that count as punctuation.
         still_steps: a face of one row (a picture) is shown for 1..still_steps rows.
-        face_jitter: standard deviation of the noise on each row's action units (0-5 scale).
-        face_offset: standard deviation of the noise that a clip's rows share (0-5 scale).
+        face_jitter: noise on each row of a face.
+        face_offset: noise that a clip's rows share.
+        face_groups: column counts of the parts of a face row that can be hidden, e.g. (17, 102).
+        face_group_dropout: chance that one of these parts, drawn at random, is hidden (NaN).
+        voice_jitter: noise on each row of sound.
+        voice_offset: noise that a clip's rows share: another voice, another room.
         audio_crop: smallest share of the sound that is kept, from a random start.
     """
 
@@ -134,15 +171,21 @@ class Augmentation:
     still_steps: int = 1
     face_jitter: float = 0.0
     face_offset: float = 0.0
+    face_groups: tuple[int, ...] = ()
+    face_group_dropout: float = 0.0
+    voice_jitter: float = 0.0
+    voice_offset: float = 0.0
     audio_crop: float = 1.0
 
-    def apply(self, sample: Sample, random: np.random.Generator) -> Sample:
+    def apply(self, sample: Sample, random: np.random.Generator, spread: Spread) -> Sample:
         """A changed copy of the sample."""
         sample = self._drop_modalities(sample, random)
+        audio = self._crop(sample.audio, random)
+        video = self._hide(self._hold(sample.video, random), random)
         return Sample(
             self._change_text(sample.input_ids, random),
-            self._crop(sample.audio, random),
-            self._change_face(sample.video, random),
+            _noisy(audio, self.voice_jitter, self.voice_offset, spread.audio, random),
+            _noisy(video, self.face_jitter, self.face_offset, spread.video, random),
         )
 
     def _drop_modalities(self, sample: Sample, random: np.random.Generator) -> Sample:
@@ -175,15 +218,32 @@ class Augmentation:
         start = random.integers(len(audio) - length + 1)
         return audio[start : start + length]
 
-    def _change_face(
-        self, video: NDArray[np.float32], random: np.random.Generator
-    ) -> NDArray[np.float32]:
-        if not len(video):
+    def _hold(self, video: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+        return video.repeat(random.integers(1, self.still_steps + 1), 0) if len(video) == 1 else video
+
+    def _hide(self, video: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+        if not len(video) or random.random() >= self.face_group_dropout:
             return video
-        if len(video) == 1:
-            video = video.repeat(random.integers(1, self.still_steps + 1), axis=0)
-        if not self.face_jitter and not self.face_offset:
+        ends = np.cumsum(self.face_groups)
+        chosen = random.integers(len(ends))
+        start, end = ends[chosen] - self.face_groups[chosen], ends[chosen]
+        rest = np.delete(video, slice(start, end), axis=1)
+        if np.isnan(rest).all():
             return video
-        noise = random.normal(0, self.face_jitter, video.shape)
-        offset = random.normal(0, self.face_offset, (1, video.shape[1]))
-        return np.clip(video + noise + offset, 0, 5).astype(np.float32)
+        video = video.copy()
+        video[:, start:end] = np.nan
+        return video
+
+
+def _noisy(
+    rows: NDArray[np.float32],
+    jitter: float,
+    offset: float,
+    spread: NDArray[np.float32],
+    random: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Rows (steps, columns) with noise on each and noise that all share, in units of `spread`."""
+    if not len(rows) or not (jitter or offset):
+        return rows
+    noise = random.normal(0, jitter, rows.shape) + random.normal(0, offset, rows.shape[1])
+    return (rows + noise * spread).astype(np.float32)

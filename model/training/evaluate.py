@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from tqdm import tqdm
 
 from model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
-from model.dpdf_lq import DPDFLQ
+from model.dpdf_lq import ModelOutputs
 from model.inputs import Sample, collate
+from model.intervals import Intervals
 from model.training.datasets import Corpus, cost, load_corpus
 from model.training.metrics import Metrics, measure
-from model.training.ordering import ordered_share
+from model.training.ordering import NEGATIVE, SAD_ANGRY, ordered_share, smiles_told_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +48,20 @@ def batches_by_length(samples: Sequence[Sample], size: int) -> Iterator[list[int
 
 @torch.inference_mode()
 def answer(
-    model: DPDFLQ, samples: Sequence[Sample], *, device: torch.device, batch_size: int = 64
+    model: nn.Module, samples: Sequence[Sample], *, device: torch.device, batch_size: int = 64
 ) -> Answers:
-    """Run a model in evaluation mode over samples (float32), in their order."""
-    layers = model.config.query_depth
-    result = Answers(
-        np.zeros(len(samples), np.float32),
-        np.zeros((len(samples), 2), np.float32),
-        np.zeros((len(samples), layers, 3), np.float32),
-    )
+    """Run a model in evaluation mode over samples (at least one), in their order."""
+    order: list[int] = []
+    outputs: list[ModelOutputs] = []
     for chosen in batches_by_length(samples, batch_size):
-        outputs = model(collate([samples[i] for i in chosen]).to(device)).cpu()
-        result.scores[chosen] = outputs.score
-        result.path_gates[chosen] = outputs.path_gate
-        if outputs.layer_gates.shape[1]:
-            result.layer_gates[chosen] = outputs.layer_gates
-    return result
+        order += chosen
+        outputs.append(model(collate([samples[i] for i in chosen]).to(device)).cpu())
+    back = np.argsort(order)
+    return Answers(
+        torch.cat([o.score for o in outputs]).numpy()[back],
+        torch.cat([o.path_gate for o in outputs]).numpy()[back],
+        torch.cat([o.layer_gates for o in outputs]).numpy()[back],
+    )
 
 
 def report(corpus: Corpus, answers: Answers) -> dict[str, object]:
@@ -75,10 +75,21 @@ def report(corpus: Corpus, answers: Answers) -> dict[str, object]:
         "global_weight_std": float(weights.std()),
     }
     if corpus.name == "ravdess":
-        pairs = ordered_share(corpus.ids, answers.scores)
-        values |= {"pairs": pairs.pairs, "pairs_ordered": pairs.share}
-        values |= {"pairs_across_actors": pairs.pairs_across, "ordered_across": pairs.share_across}
+        for name, against in (("sad_angry", SAD_ANGRY), ("negative", NEGATIVE)):
+            pairs = ordered_share(corpus.ids, answers.scores, against)
+            values |= {f"{name}_{key}": value for key, value in asdict(pairs).items()}
+    if corpus.name == "fer2013":
+        names = ("smile_pictures", "smile_accuracy", "smile_balanced_accuracy")
+        values |= dict(zip(names, smiles_told_apart(corpus.ids, answers.scores), strict=True))
     return values
+
+
+def interval_report(intervals: Intervals, corpus: Corpus, answers: Answers) -> dict[str, object]:
+    """Share of the labels inside the intervals, and the intervals' mean width (scale points)."""
+    rules = [intervals[sample.modalities] for sample in corpus.samples]
+    ends = np.array([r.around(float(s)) for r, s in zip(rules, answers.scores, strict=True)])
+    inside = (ends[:, 0] <= corpus.scores + 1e-6) & (corpus.scores - 1e-6 <= ends[:, 1])
+    return {"covered": float(inside.mean()), "interval_width": float(np.ptp(ends, axis=1).mean())}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -103,13 +114,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             (choice, load_corpus(options.features / f"{name}.npz").split(split or "test"))
         )
     schema = corpora[0][1].schema
-    model, _ = load_checkpoint(options.checkpoint, schema=schema)
+    model, header = load_checkpoint(options.checkpoint, schema=schema)
     model.to(device)
     jobs = [(c, m) for c in corpora for m in options.modalities]
     for (choice, corpus), modalities in tqdm(jobs, desc="evaluate", disable=None):
         seen = corpus.only(modalities.split("+"))
         answers = answer(model, seen.samples, device=device)
         line = {"corpus": choice, "modalities": modalities} | report(seen, answers)
+        if header.intervals:
+            line |= interval_report(header.intervals, seen, answers)
         sys.stdout.write(json.dumps(line) + "\n")
 
 

@@ -1,7 +1,8 @@
-"""Does the model hear and see? Pairs of clips that differ in emotion alone.
+"""Does the model hear and see? Clips and pictures that differ in emotion alone.
 
 RAVDESS (Livingstone & Russo, 2018) names its files by what is in them:
-modality-channel-emotion-intensity-statement-repetition-actor.
+modality-channel-emotion-intensity-statement-repetition-actor. FER2013's pictures are named by us:
+emotion-number.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 _HAPPY = "03"
-_SAD = "04"
-_ANGRY = "05"
 _STRONG = "02"
+
+SAD_ANGRY = ("04", "05")
+NEGATIVE = ("04", "05", "06", "07")
+"""RAVDESS's codes of sad and angry; with fearful and disgust."""
+
+NEGATIVE_FACES = ("angry", "sad", "fear", "disgust")
 
 
 @dataclass(frozen=True, slots=True)
 class OrderedPairs:
-    """Of the pairs (strong happy, strong angry or sad) with the same words, how many are ordered.
+    """Of the pairs (strong happy, strong negative) with the same words, how many are ordered.
 
     Attributes:
         pairs: pairs of the same actor.
@@ -37,20 +42,23 @@ class OrderedPairs:
 
 
 def ordered_share(
-    ids: Sequence[str] | NDArray[np.str_], scores: NDArray[np.float32]
+    ids: Sequence[str] | NDArray[np.str_],
+    scores: NDArray[np.float32],
+    against: Sequence[str] = SAD_ANGRY,
 ) -> OrderedPairs:
-    """Compare each strong happy clip with each strong angry or sad clip of the same words.
+    """Compare each strong happy clip with each strong negative clip of the same words.
 
     Args:
         ids: (n,) RAVDESS file names without ending.
         scores: (n,) the model's scores.
+        against: RAVDESS's codes of the negative emotions.
     """
     happy, unhappy = [], []
     for name, score in zip(ids, scores, strict=True):
         _, _, emotion, intensity, statement, _, actor = str(name).split("-")
         if intensity == _STRONG and emotion == _HAPPY:
             happy.append((statement, actor, score))
-        elif intensity == _STRONG and emotion in (_SAD, _ANGRY):
+        elif intensity == _STRONG and emotion in against:
             unhappy.append((statement, actor, score))
     across = [(h, u) for h, u in product(happy, unhappy) if h[0] == u[0]]
     same = [h[2] > u[2] for h, u in across if h[1] == u[1]]
@@ -60,3 +68,23 @@ def ordered_share(
         pairs_across=len(across),
         share_across=float(np.mean([h[2] > u[2] for h, u in across])) if across else float("nan"),
     )
+
+
+def smiles_told_apart(
+    ids: Sequence[str] | NDArray[np.str_], scores: NDArray[np.float32]
+) -> tuple[int, float, float]:
+    """Whether happy faces score above 0, and angry, sad, fearful and disgusted ones not.
+
+    Args:
+        ids: (n,) ``emotion-number``; other emotions are left out.
+        scores: (n,) the model's scores.
+
+    Returns:
+        Pictures, share of them that are right, and the mean of both sides' shares; 0..1.
+    """
+    emotions = np.array([str(name).split("-")[0] for name in ids])
+    happy, negative = emotions == "happy", np.isin(emotions, NEGATIVE_FACES)
+    right = np.where(happy, scores > 0, scores <= 0)
+    kept = happy | negative
+    balanced = (right[happy].mean() + right[negative].mean()) / 2
+    return int(kept.sum()), float(right[kept].mean()), float(balanced)

@@ -20,12 +20,16 @@ class CorpusUse:
             each epoch; 0 = for validation only.
         select: weight of its validation MAE in the choice of the checkpoint; 0 = not used.
         modalities: leave the others out of every sample, in training and validation.
+        taught: also learn from a teacher's scores, ``<name>.taught.npz`` beside the feature file.
+        augmentation: fields of `Augmentation` that differ from the recipe's for this corpus.
     """
 
     name: str
     repeat: float = 1.0
     select: float = 0.0
     modalities: tuple[str, ...] = ("text", "audio", "video")
+    taught: bool = False
+    augmentation: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Recipe:
     Attributes:
         name: model name that the checkpoint carries.
         version: version that the checkpoint carries.
+        architecture: ``"dpdf-lq"``, or ``"mean-pooled"``: a text encoder's mean token state and one
+            linear map, the teacher of `model.training.teacher`.
         profile: key of `model.config.PROFILES`.
         changes: fields of the profile's configuration to change.
         corpora: what to learn from and to select by.
@@ -42,14 +48,21 @@ class Recipe:
         batch_size: samples a step.
         encoder_rate: peak learning rate of the encoders' changes.
         fusion_rate: peak learning rate of everything else.
+        fresh_rate: peak learning rate of what reads voice and face from the features, where
+            `start_from` has not learned it; None = `fusion_rate`.
+        encoder_dropout: dropout rate inside the text encoders while training.
         warm_up: share of the steps in which the rates rise from 0; they fall to 0 afterwards.
         weight_decay: AdamW's.
         loss: ``"mse"`` is eq. 36; ``"l1"`` is the absolute error.
+        teacher_weight: share of the loss that is measured against the teacher's score where a
+            sample has one beside its label; what has no label learns from the teacher alone.
         gradient_norm: clipping of the whole gradient.
         average: decay of the running average of weights that is validated and saved; 0 = none.
-        validations: how often the run is validated.
+        validations: how often the run is validated, and its state saved for resuming.
+        patience: stop after this many validations in a row without a better one; 0 = never.
         freeze_encoders: train only what comes after the encoders.
-        start_from: checkpoint to go on from; None = published encoder weights, the rest fresh.
+        start_from: checkpoint to go on from; None = published encoder weights, the rest fresh. Of
+            one trained on other voice or face columns everything but what reads them is taken.
         seed: of every random number in the run.
         augmentation: fields of `model.training.datasets.Augmentation`.
     """
@@ -57,22 +70,27 @@ class Recipe:
     name: str
     corpora: tuple[CorpusUse, ...]
     version: str = "0.0.0"
+    architecture: Literal["dpdf-lq", "mean-pooled"] = "dpdf-lq"
     profile: str = "default"
     changes: dict[str, Any] = field(default_factory=dict)
     epochs: int = 1
     batch_size: int = 32
     encoder_rate: float = 3e-4
     fusion_rate: float = 5e-4
+    fresh_rate: float | None = None
+    encoder_dropout: float = 0.1
     warm_up: float = 0.06
     weight_decay: float = 0.01
     loss: Literal["mse", "l1"] = "l1"
+    teacher_weight: float = 0.5
     gradient_norm: float = 1.0
     average: float = 0.0
     validations: int = 4
+    patience: int = 0
     freeze_encoders: bool = False
     start_from: str | None = None
     seed: int = 1
-    augmentation: dict[str, float] = field(default_factory=dict)
+    augmentation: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not any(use.select > 0 for use in self.corpora):

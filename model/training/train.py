@@ -1,7 +1,7 @@
 """Train a checkpoint: ``python -m model.training.train RECIPE.toml --out build/runs/NAME``.
 
-The one training loop, for every profile and ablation: AdamW with linear warm-up and decay,
-validation by the recipe's weighting of the corpora's validation MAE, the best weights kept.
+A run that was stopped goes on where it was when the same command is given again. Beside the weights
+it leaves ``record.json`` (recipe, data hashes, every validation) and ``curve.png``.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import nn
 
 from model.checkpoint import (
     CheckpointHeader,
@@ -29,14 +30,27 @@ from model.checkpoint import (
     save_checkpoint,
 )
 from model.dpdf_lq import DPDFLQ, Standardise
-from model.inputs import Sample, collate
+from model.inputs import FeatureSchema
 from model.predictor import choose_device
-from model.training.datasets import Augmentation, Corpus, cost, load_corpus
+from model.training.datasets import Augmentation, Corpus, Spread, load_corpus, load_taught
 from model.training.evaluate import answer, report
+from model.training.loop import Part, Progress, Run
+from model.training.mean_pooled import MeanPooled, save_mean_pooled
 from model.training.recipe import CorpusUse, Recipe, read_recipe
 
+_READS_FEATURES = (
+    "standardise_audio.",
+    "standardise_video.",
+    "global_path.project_audio.",
+    "global_path.project_video.",
+    "local_path.project_audio.",
+    "local_path.project_video.",
+    "local_path.spatial.",
+)
+"""What learns from voice and face columns directly: fresh after words alone."""
 
-def fit_standardisation(layer: Standardise, rows: Sequence[np.ndarray]) -> None:
+
+def fit_standardisation(layer: Standardise, rows: Sequence[NDArray[np.float32]]) -> None:
     """Set a layer's mean and std from rows (steps, columns) a clip; without rows leave them."""
     filled = [row for row in rows if len(row)]
     if not filled:
@@ -52,65 +66,29 @@ def fit_standardisation(layer: Standardise, rows: Sequence[np.ndarray]) -> None:
     layer.std.copy_(torch.from_numpy(std.astype(np.float32)))
 
 
-def epoch_batches(
-    parts: Sequence[tuple[CorpusUse, list[Sample], np.ndarray]],
-    recipe: Recipe,
-    augmentation: Augmentation,
-    random: np.random.Generator,
-) -> Iterator[tuple[list[Sample], np.ndarray]]:
-    """One epoch's batches: each corpus as often as it says, clips of like length together."""
-    items: list[tuple[Sample, float]] = []
-    for use, samples, scores in parts:
-        whole, share = divmod(use.repeat, 1)
-        drawn = [np.arange(len(samples))] * int(whole)
-        drawn.append(random.permutation(len(samples))[: round(share * len(samples))])
-        items += [
-            (augmentation.apply(samples[i], random), float(scores[i]))
-            for i in np.concatenate(drawn)
-        ]
-    order = random.permutation(len(items))
-    stretch = 50 * recipe.batch_size
-    batches = []
-    for start in range(0, len(order), stretch):
-        near = sorted(order[start : start + stretch], key=lambda i: cost(items[i][0]))
-        batches += [near[i : i + recipe.batch_size] for i in range(0, len(near), recipe.batch_size)]
-    for index in random.permutation(len(batches)):
-        chosen = [items[i] for i in batches[index]]
-        yield [s for s, _ in chosen], np.array([y for _, y in chosen], np.float32)
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Parameters by their rates: encoders, what reads features, the rest.
 
-
-def epoch_length(
-    parts: Sequence[tuple[CorpusUse, list[Sample], np.ndarray]], recipe: Recipe
-) -> int:
-    """How many batches `epoch_batches` yields."""
-    items = sum(
-        int(use.repeat) * len(samples) + round(use.repeat % 1 * len(samples))
-        for use, samples, _ in parts
-    )
-    return -(-items // recipe.batch_size)
-
-
-def parameter_groups(model: DPDFLQ, recipe: Recipe) -> list[dict[str, object]]:
-    """Encoder and fusion parameters with their own rates; norms and biases are not decayed."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    Norms and biases are not decayed.
+    """
+    fresh_rate = recipe.fusion_rate if recipe.fresh_rate is None else recipe.fresh_rate
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, tensor in model.named_parameters():
-        is_encoder = name.startswith(("global_encoder.", "local_encoder."))
+        is_encoder = name.startswith(("global_encoder.", "local_encoder.", "encoder."))
         if is_encoder and recipe.freeze_encoders:
             tensor.requires_grad = False
         if tensor.requires_grad:
-            groups.setdefault((is_encoder, tensor.ndim > 1), []).append(tensor)
+            rate = recipe.encoder_rate if is_encoder else recipe.fusion_rate
+            rate = fresh_rate if name.startswith(_READS_FEATURES) else rate
+            groups.setdefault((rate, tensor.ndim > 1), []).append(tensor)
     return [
-        {
-            "params": tensors,
-            "lr": recipe.encoder_rate if is_encoder else recipe.fusion_rate,
-            "weight_decay": recipe.weight_decay if decayed else 0.0,
-        }
-        for (is_encoder, decayed), tensors in groups.items()
+        {"params": tensors, "lr": rate, "weight_decay": recipe.weight_decay if decayed else 0.0}
+        for (rate, decayed), tensors in groups.items()
     ]
 
 
 def validate(
-    model: DPDFLQ, corpora: Sequence[tuple[CorpusUse, Corpus]], device: torch.device
+    model: nn.Module, corpora: Sequence[tuple[CorpusUse, Corpus]], device: torch.device
 ) -> tuple[float, dict[str, dict[str, object]]]:
     """The weighted validation MAE, and every corpus's metrics."""
     model.eval()
@@ -131,12 +109,12 @@ def train(
     device: torch.device,
     encoder_folder: Path | None = None,
 ) -> Path:
-    """Run a recipe.
+    """Run a recipe, or go on with a run of it that was stopped.
 
     Args:
         recipe: what to train and how.
         features: folder of the feature files that the recipe names.
-        out: folder for the checkpoint and ``record.json``.
+        out: folder for the checkpoint, ``record.json`` and ``curve.png``; made if missing.
         device: where to train.
         encoder_folder: where the encoder's weights are; None = the installed package or the hub.
 
@@ -144,103 +122,128 @@ def train(
         The checkpoint with the best validation.
 
     Raises:
-        FileNotFoundError: a feature file is missing.
-        ValueError: `start_from` has another configuration than the recipe.
+        FileNotFoundError: a feature file or a teacher's scores are missing.
+        ValueError: the feature files are of several schemas, `start_from` has another configuration than the recipe, samples have neither
+            label nor teacher, or the state in `out` is of another recipe.
         EncoderUnavailable: the encoder's weights cannot be had.
     """
+    out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    random = np.random.default_rng(recipe.seed)
     loaded = [(use, load_corpus(features / f"{use.name}.npz")) for use in recipe.corpora]
-    parts = []
-    for use, corpus in loaded:
-        if use.repeat:
-            chosen = corpus.split("train").only(use.modalities)
-            parts.append((use, chosen.samples, chosen.scores))
+    if len({corpus.schema.fingerprint for _, corpus in loaded}) > 1:
+        raise ValueError(f"feature files in {features} are of several schemas: prepare them anew")
+    parts = [_part(use, corpus, features, recipe) for use, corpus in loaded if use.repeat]
     validation = [
         (use, corpus.split("valid").only(use.modalities)) for use, corpus in loaded if use.select
     ]
-    schema = loaded[0][1].schema
-    if recipe.start_from is None:
-        model = build_model(recipe.config, encoder_folder=encoder_folder)
-    else:
-        model, header = load_checkpoint(
-            Path(recipe.start_from), schema=schema, encoder_folder=encoder_folder
-        )
-        if header.config != recipe.config:
-            raise ValueError(
-                f"{recipe.start_from} has another configuration than the recipe: "
-                f"{header.config} is not {recipe.config}"
-            )
-    fit_standardisation(model.standardise_audio, [s.audio for _, ss, _ in parts for s in ss])
-    fit_standardisation(model.standardise_video, [s.video for _, ss, _ in parts for s in ss])
+    model, save = _build(recipe, loaded[0][1].schema, encoder_folder)
+    for module in _encoders(model):
+        for layer in module.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = recipe.encoder_dropout
+    spread = Spread(np.ones(0, np.float32), np.ones(0, np.float32))
+    if isinstance(model, DPDFLQ):
+        fit_standardisation(model.standardise_audio, [s.audio for p in parts for s in p.samples])
+        fit_standardisation(model.standardise_video, [s.video for p in parts for s in p.samples])
+        spread = Spread(model.standardise_audio.std.numpy(), model.standardise_video.std.numpy())
     model.to(device)
-    groups = parameter_groups(model, recipe)
-    rates = [group["lr"] for group in groups]
-    optimiser = torch.optim.AdamW(groups)
-    averaged = (
-        AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
-        if recipe.average
-        else None
-    )
-    augmentation = Augmentation(**recipe.augmentation)  # type: ignore[arg-type]
-    header = CheckpointHeader(recipe.name, recipe.version, recipe.config, schema)
-    loss_of = functional.mse_loss if recipe.loss == "mse" else functional.l1_loss
-    steps = recipe.epochs * epoch_length(parts, recipe)
-    due = {round(steps * (i + 1) / recipe.validations) for i in range(recipe.validations)}
-    history: list[dict[str, object]] = []
-    best, step, running, started = float("inf"), 0, float("nan"), time.monotonic()
+    run = Run(model, parameter_groups(model, recipe), recipe, out, device)
     checkpoint = out / f"{recipe.name}.safetensors"
-    bar = tqdm(total=steps, desc=recipe.name, disable=None)
-    for _ in range(recipe.epochs):
-        for samples, scores in epoch_batches(parts, recipe, augmentation, random):
-            model.train()
-            if recipe.freeze_encoders:
-                _encoders_to_evaluation(model)
-            scale = min((step + 1) / max(1, recipe.warm_up * steps), (steps - step) / steps)
-            for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = rate * scale  # type: ignore[operator]
-            with torch.autocast(device.type, dtype=torch.bfloat16):
-                outputs = model(collate(samples).to(device))
-            target = torch.from_numpy(scores).to(device)
-            loss: Tensor = loss_of(outputs.score.float(), target)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(
-                [p for g in optimiser.param_groups for p in g["params"]], recipe.gradient_norm
-            )
-            optimiser.step()
-            if averaged is not None:
-                averaged.update_parameters(model)
-            step += 1
-            value = float(loss.detach())
-            running = value if step == 1 else running + 0.02 * (value - running)
-            bar.update()
-            bar.set_postfix(loss=f"{running:.3f}", best=f"{best:.4f}")
-            if step in due:
-                current: DPDFLQ = model if averaged is None else averaged.module  # type: ignore[assignment]
-                selection, reports = validate(current, validation, device)
-                history.append({"step": step, "loss": running, "selection": selection, **reports})
-                tqdm.write(json.dumps(history[-1]), file=sys.stderr)
-                if selection < best:
-                    best = selection
-                    save_checkpoint(checkpoint, current, header)
-    bar.close()
-    record = {
-        "recipe": asdict(recipe),
-        "data_sha256": {use.name: file_sha256(features / f"{use.name}.npz") for use, _ in loaded},
-        "torch": torch.__version__,
-        "seconds": round(time.monotonic() - started),
-        "best_selection": best,
-        "history": history,
-    }
-    (out / "record.json").write_text(json.dumps(record, indent=1))
+    progress = run.fit(
+        parts,
+        spread,
+        validate=partial(validate, corpora=validation, device=device),
+        save=partial(save, checkpoint),
+        frozen=_encoders(model) if recipe.freeze_encoders else (),
+    )
+    _write_record(out, recipe, progress, {u.name: features / f"{u.name}.npz" for u, _ in loaded})
     return checkpoint
 
 
-def _encoders_to_evaluation(model: DPDFLQ) -> None:
-    for encoder in (model.global_encoder, model.local_encoder):
-        if encoder is not None:
-            encoder.eval()
+def _part(use: CorpusUse, corpus: Corpus, features: Path, recipe: Recipe) -> Part:
+    """A corpus's training split, with the teacher's scores where the recipe asks for them."""
+    taught = np.full(len(corpus), np.nan, np.float32)
+    if use.taught:
+        taught = load_taught(features / f"{use.name}.taught.npz", corpus)
+    # `only` leaves samples out, so the targets travel with them as if they were scores.
+    targets = {
+        score: replace(corpus, scores=values).split("train").only(use.modalities)
+        for score, values in (("label", corpus.scores), ("taught", taught))
+    }
+    joined = np.stack([targets["label"].scores, targets["taught"].scores], axis=1)
+    if np.isnan(joined).all(axis=1).any():
+        raise ValueError(f"{use.name} has samples without a score: set taught = true for it.")
+    augmentation = Augmentation(**(recipe.augmentation | use.augmentation))
+    return Part(use, targets["label"].samples, joined, augmentation)
+
+
+def _build(
+    recipe: Recipe, schema: FeatureSchema, encoder_folder: Path | None
+) -> tuple[nn.Module, Callable[[Path, Any], None]]:
+    """The model of a recipe on the CPU, and how it is saved."""
+    if recipe.architecture == "mean-pooled":
+        if encoder_folder is None:
+            raise ValueError("a mean-pooled model needs the folder of its encoder: --encoder")
+        return MeanPooled.from_folder(encoder_folder), save_mean_pooled
+    header = CheckpointHeader(recipe.name, recipe.version, recipe.config, schema)
+    save = partial(save_checkpoint, header=header)
+    if recipe.start_from is None:
+        return build_model(recipe.config, encoder_folder=encoder_folder), save
+    start, started = load_checkpoint(
+        Path(recipe.start_from), schema=None, encoder_folder=encoder_folder
+    )
+    if started.schema == schema and started.config == recipe.config:
+        return start, save
+    may_differ = ("audio_columns", "video_columns", "audio_changes", "dropout")
+    alike = replace(started.config, **{name: getattr(recipe.config, name) for name in may_differ})
+    if alike != recipe.config:
+        raise ValueError(
+            f"{recipe.start_from} has another configuration than the recipe: "
+            f"{started.config} is not {recipe.config}"
+        )
+    if started.schema.tokenizer != schema.tokenizer:
+        raise ValueError(f"{recipe.start_from} was trained on another tokenizer's ids.")
+    model = build_model(recipe.config, encoder_folder=encoder_folder)
+    kept = {n: t for n, t in start.state_dict().items() if not n.startswith(_READS_FEATURES)}
+    model.load_state_dict(kept, strict=False)
+    return model, save
+
+
+def _encoders(model: nn.Module) -> list[nn.Module]:
+    names = ("global_encoder", "local_encoder", "encoder")
+    return [m for m in (getattr(model, name, None) for name in names) if m is not None]
+
+
+def _write_record(
+    out: Path, recipe: Recipe, progress: Progress, data: dict[str, Path]
+) -> None:
+    record = {
+        "recipe": asdict(recipe),
+        "data_sha256": {name: file_sha256(path) for name, path in data.items()},
+        "torch": torch.__version__,
+        "seconds": round(progress.seconds),
+        "best_selection": progress.best,
+        "history": progress.history,
+    }
+    (out / "record.json").write_text(json.dumps(record, indent=1))
+    draw_curve(progress, out / "curve.png")
+
+
+def draw_curve(progress: Progress, path: Path) -> None:
+    """Draw training loss and every corpus's validation MAE over the steps (PNG)."""
+    steps = [entry["step"] for entry in progress.history]
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(steps, [entry["loss"] for entry in progress.history], "k--", label="training loss")
+    names = [key for key in progress.history[0] if isinstance(progress.history[0][key], dict)]
+    for name in names:
+        errors = [entry[name]["mae"] for entry in progress.history]
+        axes.plot(steps, errors, marker="o", label=f"{name} MAE")
+    axes.set_xlabel("step")
+    axes.set_ylabel("scale points")
+    axes.legend(fontsize="small")
+    with mpl.rc_context({"svg.hashsalt": "dpdf"}):
+        figure.savefig(path, dpi=120)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -251,10 +254,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--encoder", type=Path, help="folder of the encoder's weights")
+    parser.add_argument("--seed", type=int, help="instead of the recipe's")
     options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
+    recipe = read_recipe(options.recipe)
+    if options.seed is not None:
+        recipe = replace(recipe, seed=options.seed)
     path = train(
-        read_recipe(options.recipe),
+        recipe,
         options.features,
         options.out,
         device=choose_device(options.device),

@@ -163,7 +163,7 @@ def test_a_damaged_file(saved: tuple[Path, DPDFLQ], keep: int) -> None:
 def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file({"x": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match=r"format is None, expected 'dpdf-lq/1'"):
+    with pytest.raises(CheckpointError, match=r"format is None, expected 'dpdf-lq/2'"):
         read_header(path)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.inputs import Sample
-from model.training.datasets import Augmentation, cost, load_corpus, without
+from model.training.datasets import Augmentation, Spread, cost, load_corpus, load_taught, without
 from tests.model.conftest import SCHEMA, Labelled, make_sample, write_corpus
 
 ITEMS = [
@@ -98,6 +98,17 @@ def test_without_makes_modalities_absent_and_keeps_their_columns() -> None:
     assert np.array_equal(sample.audio, make_sample(1).audio)
 
 
+def test_a_teacher_s_scores_belong_to_the_items_they_were_made_for(tmp_path: Path) -> None:
+    corpus = load_corpus(write_corpus(tmp_path / "films.npz", ITEMS))
+    path = tmp_path / "films.taught.npz"
+    with pytest.raises(FileNotFoundError, match=r"films\.taught\.npz is missing.*teacher"):
+        load_taught(path, corpus)
+    np.savez(path, id=corpus.ids, score=np.arange(4, dtype=np.float32))
+    assert load_taught(path, corpus).tolist() == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="another films"):
+        load_taught(path, corpus.split("train"))
+
+
 def test_without_nothing_is_the_sample() -> None:
     assert _equal(without(make_sample(1)), make_sample(1))
 
@@ -117,8 +128,13 @@ ROUGH = Augmentation(
     still_steps=13,
     face_jitter=2.0,
     face_offset=2.0,
+    face_groups=(1, 2),
+    face_group_dropout=0.5,
+    voice_jitter=2.0,
+    voice_offset=2.0,
     audio_crop=0.1,
 )
+SPREAD = Spread(np.ones(5, np.float32), np.ones(3, np.float32))
 
 clips = st.builds(
     make_sample,
@@ -133,9 +149,9 @@ clips = st.builds(
 @given(sample=clips, seed=st.integers(0, 10**6))
 def test_augmentation_keeps_a_sample_a_sample(sample: Sample, seed: int) -> None:
     before = replace(sample, audio=sample.audio.copy(), video=sample.video.copy())
-    changed = ROUGH.apply(sample, np.random.default_rng(seed))
+    changed = ROUGH.apply(sample, np.random.default_rng(seed), SPREAD)
     assert cost(changed) > 0
-    assert changed.video.size == 0 or (changed.video.min() >= 0 and changed.video.max() <= 5)
+    assert not len(changed.video) or not np.isnan(changed.video).all()
     assert changed.video.shape[1:] == (3,)
     assert changed.audio.shape[1:] == (5,)
     assert changed.input_ids.dtype == np.int64
@@ -150,19 +166,19 @@ def test_augmentation_keeps_a_sample_a_sample(sample: Sample, seed: int) -> None
 @settings(deadline=None, max_examples=30)
 @given(sample=clips, seed=st.integers(0, 10**6))
 def test_the_same_seed_gives_the_same_changes(sample: Sample, seed: int) -> None:
-    first, second = (ROUGH.apply(sample, np.random.default_rng(seed)) for _ in range(2))
+    first, second = (ROUGH.apply(sample, np.random.default_rng(seed), SPREAD) for _ in range(2))
     assert _equal(first, second)
 
 
 @settings(deadline=None, max_examples=30)
 @given(sample=clips, seed=st.integers(0, 10**6))
 def test_without_settings_nothing_changes(sample: Sample, seed: int) -> None:
-    assert _equal(Augmentation().apply(sample, np.random.default_rng(seed)), sample)
+    assert _equal(Augmentation().apply(sample, np.random.default_rng(seed), SPREAD), sample)
 
 
 def _many(augmentation: Augmentation, sample: Sample, times: int = 400) -> list[Sample]:
     random = np.random.default_rng(1)
-    return [augmentation.apply(sample, random) for _ in range(times)]
+    return [augmentation.apply(sample, random, SPREAD) for _ in range(times)]
 
 
 def test_modality_dropout_leaves_each_out_at_its_chance_but_one() -> None:
@@ -214,6 +230,28 @@ def test_face_jitter_differs_a_row_and_face_offset_is_shared_by_a_clip_s_rows() 
     assert jittered.std() == pytest.approx(0.1, rel=0.1)
     assert jittered.mean() == pytest.approx(2.5, abs=0.01)
     assert len(np.unique(jittered[:7])) == 21
+
+
+def test_noise_is_in_each_column_s_own_spread() -> None:
+    sample = replace(make_sample(1), audio=np.full((7, 5), 2.5, np.float32))
+    spread = Spread(np.array([0, 1, 2, 3, 4], np.float32), SPREAD.video)
+    random = np.random.default_rng(1)
+    for augmentation in (Augmentation(voice_jitter=0.5), Augmentation(voice_offset=0.5)):
+        rows = np.stack([augmentation.apply(sample, random, spread).audio for _ in range(500)])
+        assert rows.std(axis=(0, 1)) == pytest.approx([0, 0.5, 1, 1.5, 2], rel=0.1)
+        within = np.ptp(rows, axis=1)[:, 1:].max()
+        assert within == 0 if augmentation.voice_offset else within > 1
+
+
+def test_one_part_of_a_face_is_hidden_and_never_all_that_is_known() -> None:
+    augmentation = Augmentation(face_groups=(1, 2), face_group_dropout=0.5)
+    found = [np.isnan(x.video) for x in _many(augmentation, make_sample(1))]
+    kinds = [tuple(hidden.all(axis=0).tolist()) for hidden in found]
+    assert set(kinds) == {(False,) * 3, (True, False, False), (False, True, True)}
+    assert kinds.count((False,) * 3) / len(kinds) == pytest.approx(0.5, abs=0.07)
+    sample = make_sample(1)
+    sample.video[:, 1:] = np.nan
+    assert all(_equal(x, sample) for x in _many(augmentation, sample, 50))
 
 
 def test_unknown_face_values_stay_unknown() -> None:

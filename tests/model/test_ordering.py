@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from model.training.ordering import ordered_share
+from model.training.ordering import NEGATIVE, ordered_share, smiles_told_apart
 
 # modality-channel-emotion-intensity-statement-repetition-actor; 03 happy, 04 sad, 05 angry
 HAPPY_1 = "01-01-03-02-01-01-01"
@@ -58,3 +58,19 @@ def test_without_pairs_the_share_is_not_a_number() -> None:
     assert (pairs, across) == (0, 0)
     assert math.isnan(share)
     assert math.isnan(share_across)
+
+
+def test_fearful_and_disgusted_clips_count_where_they_are_asked_for() -> None:
+    scores = {HAPPY_1: 1.0, "01-01-06-02-01-01-01": 2.0, "01-01-07-02-01-01-01": 0.0, SAD_1: 0.0}
+    pairs = ordered_share(list(scores), np.array(list(scores.values()), np.float32), NEGATIVE)
+    assert (pairs.pairs, pairs.share) == (3, pytest.approx(2 / 3))
+
+
+def test_smiles_are_those_that_score_above_0() -> None:
+    scores = {"happy-1": 0.5, "happy-2": -1.0, "sad-1": -0.5, "fear-2": 0.1, "angry-3": 0.0}
+    scores |= {"neutral-1": 3.0, "surprise-1": 3.0, "disgust-9": -3.0}
+    pictures, share, balanced = smiles_told_apart(
+        list(scores), np.array(list(scores.values()), np.float32)
+    )
+    # happy 1 of 2, the negative ones 3 of 4; neutral and surprised faces are left out.
+    assert (pictures, share, balanced) == (6, pytest.approx(4 / 6), pytest.approx(0.625))

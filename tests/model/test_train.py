@@ -12,22 +12,17 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from model.checkpoint import file_sha256, load_checkpoint, read_header
 from model.dpdf_lq import Standardise
 from model.encoder import load_encoder
 from model.inputs import Sample
-from model.training.datasets import Augmentation, cost
+from model.training.datasets import Augmentation, Spread, cost, load_corpus
 from model.training.evaluate import answer
+from model.training.loop import Part, distance, epoch_batches, epoch_length
 from model.training.recipe import CorpusUse, Recipe, read_recipe
-from model.training.train import (
-    epoch_batches,
-    epoch_length,
-    fit_standardisation,
-    main,
-    parameter_groups,
-    train,
-)
+from model.training.train import fit_standardisation, main, parameter_groups, train
 from tests.model.conftest import SCHEMA, TINY, Labelled, make_model, make_sample, write_corpus
 
 CPU = torch.device("cpu")
@@ -93,13 +88,15 @@ def test_fit_standardisation_without_rows_changes_nothing(rows: list[np.ndarray]
 # --- batches -------------------------------------------------------------------------------------
 
 
-def _parts(*repeats: float) -> list[tuple[CorpusUse, list[Sample], np.ndarray]]:
+def _parts(*repeats: float) -> list[Part]:
     """A corpus of 10 items a repeat; an item's score is its name."""
+    scores = [np.arange(10 * i, 10 * i + 10, dtype=np.float32) for i in range(len(repeats))]
     return [
-        (
+        Part(
             CorpusUse(f"corpus-{index}", repeat=repeat),
             [make_sample(i, 1 + i) for i in range(10)],
-            np.arange(10 * index, 10 * index + 10, dtype=np.float32),
+            np.stack([scores[index], np.full(10, np.nan, np.float32)], axis=1),
+            Augmentation(),
         )
         for index, repeat in enumerate(repeats)
     ]
@@ -107,7 +104,9 @@ def _parts(*repeats: float) -> list[tuple[CorpusUse, list[Sample], np.ndarray]]:
 
 def _epoch(seed: int, recipe: Recipe, *repeats: float) -> list[tuple[list[Sample], np.ndarray]]:
     random = np.random.default_rng(seed)
-    return list(epoch_batches(_parts(*repeats), recipe, Augmentation(), random))
+    spread = Spread(np.ones(5, np.float32), np.ones(3, np.float32))
+    batches = epoch_batches(_parts(*repeats), recipe, spread, random)
+    return [(samples, targets[:, 0]) for samples, targets in batches]
 
 
 def test_an_epoch_sees_each_corpus_as_often_as_it_says() -> None:
@@ -305,6 +304,123 @@ def test_a_run_goes_on_from_a_checkpoint(tmp_path: Path, run: Path, tiny_encoder
         torch.testing.assert_close(after.get_parameter(name), tensor)
 
 
+class Stopped(Exception):
+    """Somebody pulled the plug."""
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _voices(tmp_path, 48, 8)
+    changes = CHANGES | {"dropout": 0.1}
+    recipe = _recipe(
+        average=0.5, validations=4, epochs=2, changes=changes, augmentation={"voice_jitter": 0.1}
+    )
+    whole = train(recipe, tmp_path, tmp_path / "a", device=CPU, encoder_folder=tiny_encoder)
+
+    def stop_after(validations: int) -> None:
+        left = [validations]
+
+        def stop(*_: object) -> None:
+            left[0] -= 1
+            if not left[0]:
+                raise Stopped
+
+        monkeypatch.setattr("model.training.loop.tqdm.write", lambda *_, **__: stop())
+
+    stop_after(3)
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path, tmp_path / "b", device=CPU, encoder_folder=tiny_encoder)
+    monkeypatch.undo()
+    assert (tmp_path / "b" / "state.pt").is_file()
+    again = train(recipe, tmp_path, tmp_path / "b", device=CPU, encoder_folder=tiny_encoder)
+    assert not (tmp_path / "b" / "state.pt").exists()
+    histories = [
+        json.loads((tmp_path / name / "record.json").read_text())["history"] for name in "ab"
+    ]
+    assert histories[0] == histories[1]
+    first, second = load_file(whole), load_file(again)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (tmp_path / "b" / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_state_of_another_recipe_is_not_gone_on_from(tmp_path: Path, tiny_encoder: Path) -> None:
+    _voices(tmp_path, 32, 8)
+    torch.save({"recipe": "another"}, tmp_path / "state.pt")
+    with pytest.raises(ValueError, match="another recipe"):
+        train(_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+
+
+def test_patience_ends_a_run_that_no_longer_gets_better(tmp_path: Path, tiny_encoder: Path) -> None:
+    _voices(tmp_path, 32, 8)
+    recipe = _recipe(fusion_rate=0.0, encoder_rate=0.0, epochs=5, validations=10, patience=2)
+    train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+    history = json.loads((tmp_path / "record.json").read_text())["history"]
+    # Nothing is learned: the first validation is the best, two more are waited for.
+    assert len(history) == 3
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_voice_and_face_columns_may_change_after_words_alone(
+    tmp_path: Path, run: Path, tiny_encoder: Path
+) -> None:
+    other = replace(SCHEMA, audio_columns=SCHEMA.audio_columns[:4])
+    samples = [make_sample(i, 3, 5, 2) for i in range(8)]
+    items = [
+        Labelled(replace(s, audio=s.audio[:, :4]), 1.0, f"c{i}", "train" if i < 4 else "valid")
+        for i, s in enumerate(samples)
+    ]
+    write_corpus(tmp_path / "voices.npz", items, other)
+    start = run / "out" / "tiny.safetensors"
+    recipe = _recipe(
+        changes=CHANGES | {"encoder_rank": 1, "audio_columns": 4, "audio_changes": True},
+        start_from=str(start),
+        fusion_rate=0.0,
+        encoder_rate=0.0,
+        validations=1,
+    )
+    path = train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+    before, _ = load_checkpoint(start, schema=SCHEMA, encoder_folder=tiny_encoder)
+    after, header = load_checkpoint(path, schema=other, encoder_folder=tiny_encoder)
+    assert header.config.audio_inputs == 8
+    for name, tensor in before.named_parameters():
+        if "project_" not in name and "spatial" not in name:
+            torch.testing.assert_close(after.get_parameter(name), tensor)
+
+
+@pytest.mark.parametrize(
+    ("label", "taught", "expected"),
+    [(2.0, None, 3.0), (2.0, 0.0, 0.75 * 3 + 0.25 * 1), (None, 0.0, 1.0)],
+)
+def test_the_loss_is_shared_between_label_and_teacher(
+    label: float | None, taught: float | None, expected: float
+) -> None:
+    # The answer is -1: 3 from the label, 1 from the teacher, who weighs a quarter.
+    row = [float("nan") if value is None else value for value in (label, taught)]
+    loss = distance(torch.tensor([-1.0]), torch.tensor([row]), _recipe(teacher_weight=0.25))
+    assert float(loss) == pytest.approx(expected)
+
+
+def test_samples_nobody_rated_need_a_teacher(tmp_path: Path, tiny_encoder: Path) -> None:
+    sample = make_sample(1, 3, 5, 2)
+    items = [Labelled(sample, float("nan"), "a"), Labelled(sample, 1.0, "b", "valid")]
+    corpus = load_corpus(write_corpus(tmp_path / "voices.npz", items))
+    with pytest.raises(ValueError, match="taught = true"):
+        train(_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+    np.savez(tmp_path / "voices.taught.npz", id=corpus.ids, score=np.array([2, 0], np.float32))
+    recipe = _recipe(corpora=(CorpusUse("voices", select=1.0, taught=True),), validations=1)
+    assert train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder).is_file()
+
+
+def test_feature_files_of_several_schemas_are_not_mixed(tmp_path: Path, tiny_encoder: Path) -> None:
+    _voices(tmp_path, 8, 2)
+    items = [Labelled(make_sample(1, 3, 5, 2), 1.0)]
+    write_corpus(tmp_path / "others.npz", items, replace(SCHEMA, audio_rule="another"))
+    recipe = _recipe(corpora=(CorpusUse("voices", select=1.0), CorpusUse("others")))
+    with pytest.raises(ValueError, match="several schemas"):
+        train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+
+
 def test_an_average_of_weights_is_saved_in_the_same_form(
     tmp_path: Path, tiny_encoder: Path
 ) -> None:
@@ -327,11 +443,11 @@ def test_a_missing_feature_file_is_named(tmp_path: Path, tiny_encoder: Path) -> 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_shipped_recipe_can_be_run(path: Path) -> None:
     recipe = read_recipe(path)
-    assert recipe.config.audio_columns == 35
     assert sum(use.select for use in recipe.corpora) > 0
     assert sum(use.repeat for use in recipe.corpora) > 0
-    settings: dict[str, Any] = recipe.augmentation
-    Augmentation(**settings)
+    for use in recipe.corpora:
+        settings: dict[str, Any] = recipe.augmentation | use.augmentation
+        Augmentation(**settings)
 
 
 def test_a_recipe_with_an_unknown_setting_is_refused(tmp_path: Path) -> None:

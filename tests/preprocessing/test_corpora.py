@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from preprocessing import corpora
-from preprocessing.schema import VIDEO_COLUMNS
+from preprocessing.schema import INTENSITY_COLUMNS
 
 
 def write(path: Path, *lines: str) -> None:
@@ -56,7 +56,7 @@ def test_treebank_spacing_is_undone(tmp_path: Path) -> None:
 def test_ravdess_is_split_by_actor_and_keeps_the_units_in_schema_order(
     tmp_path: Path, actor: int, split: str
 ) -> None:
-    units = ",".join(VIDEO_COLUMNS)
+    units = ",".join(INTENSITY_COLUMNS)
     write(
         tmp_path / "ravdess" / "clips.csv",
         f"file,actor,sex,emotion,intensity,text,repetition,{units}",

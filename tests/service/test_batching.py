@@ -22,7 +22,7 @@ def sample(tokens: int) -> Sample:
 
 
 def prediction(score: float) -> Prediction:
-    return Prediction(score, 0.5, 0.5, ())
+    return Prediction(score, 0.5, 0.5, (), None)
 
 
 class Model:

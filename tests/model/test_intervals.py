@@ -1,0 +1,113 @@
+"""Conformal intervals: hand-computed rules, coverage on fresh draws, and the checkpoint's memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.checkpoint import CheckpointHeader, read_header, save_checkpoint
+from model.intervals import COVERAGE, IntervalRule, from_json, to_json
+from model.predictor import Predictor
+from model.training.calibrate import fit_rule, main
+from tests.model.conftest import SCHEMA, TINY, Labelled, make_model, make_sample, write_corpus
+
+
+def test_an_interval_grows_with_the_score_and_stays_on_the_scale() -> None:
+    rule = IntervalRule(width=0.5, slope=0.2, samples=10)
+    assert rule.around(0.0) == (-0.5, 0.5)
+    # 0.5 (1 + 0.2 · 2) = 0.7
+    assert rule.around(-2.0) == pytest.approx((-2.7, -1.3))
+    assert rule.around(2.8)[1] == 3.0
+    assert rule.around(9.0) == (3.0, 3.0)
+
+
+def test_the_rule_of_errors_that_do_not_depend_on_the_score_is_their_quantile() -> None:
+    # Errors .01 to 1.00; with one sample's weight beside them .9 is reached at 91 of 101.
+    errors = np.arange(1, 101) / 100
+    rule = fit_rule([np.zeros(100)], [errors])
+    assert (rule.width, rule.slope, rule.samples) == (pytest.approx(0.91), 0.0, 100)
+
+
+def test_corpora_weigh_the_same_whatever_their_sizes() -> None:
+    random = np.random.default_rng(1)
+    small, large = random.uniform(0, 2, 200), random.uniform(0, 1, 20_000)
+    rule = fit_rule([np.zeros(200), np.zeros(20_000)], [small, large])
+    # Half of the weight is even over 0..2, half over 0..1: .9 of it lies below 1.6.
+    assert rule.width == pytest.approx(1.6, abs=0.15)
+
+
+def test_corpora_whose_errors_grow_with_the_score_are_covered_alike() -> None:
+    random = np.random.default_rng(2)
+
+    def corpus(spread: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+        scores = random.normal(0, spread, n)
+        return scores, scores + random.normal(0, 0.4, n) * (1 + 0.5 * np.abs(scores))
+
+    fitted = [corpus(0.3, 2000), corpus(2.0, 2000)]
+    rule = fit_rule([s for s, _ in fitted], [y for _, y in fitted])
+    assert rule.slope == pytest.approx(0.5, abs=0.15)
+    for spread in (0.3, 2.0):
+        scores, labels = corpus(spread, 5000)
+        half = rule.width * (1 + rule.slope * np.abs(scores))
+        assert np.mean(np.abs(labels - scores) <= half) == pytest.approx(COVERAGE, abs=0.025)
+
+
+def test_rules_survive_being_written() -> None:
+    rules = {frozenset(("text", "audio")): IntervalRule(1.0, 0.25, 7)}
+    assert from_json(to_json(rules)) == rules
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    save_checkpoint(path, make_model(), CheckpointHeader("tiny", "1", TINY, SCHEMA))
+    return path
+
+
+def test_an_uncalibrated_checkpoint_gives_no_interval(checkpoint: Path) -> None:
+    predictor = Predictor.load(checkpoint, schema=SCHEMA, device="cpu")
+    assert predictor.predict([make_sample(1)])[0].interval is None
+
+
+def test_calibration_is_by_the_modalities_a_clip_has(checkpoint: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    words = [
+        Labelled(make_sample(i, 5, 0, 0), float(random.uniform(-1, 1)), f"w{i}", "valid")
+        for i in range(40)
+    ]
+    acted = [
+        Labelled(make_sample(i, 5, 6, 7), float(random.choice([-3, 3])), f"a{i}", "valid")
+        for i in range(40)
+    ]
+    write_corpus(tmp_path / "words.npz", words)
+    write_corpus(tmp_path / "acted.npz", acted)
+    before = Predictor.load(checkpoint, schema=SCHEMA, device="cpu").predict([make_sample(1)])[0]
+    main(
+        [
+            *(str(checkpoint), "--features", str(tmp_path)),
+            *("--words", "words", "--other", "acted"),
+        ]
+    )
+    rules = read_header(checkpoint).intervals
+    assert len(rules) == 7
+    with_words = {rule for key, rule in rules.items() if "text" in key}
+    assert len(with_words) == 1
+    assert all(
+        rule.width * (1 + rule.slope) > max(r.width for r in with_words)
+        for key, rule in rules.items()
+        if "text" not in key
+    )
+    predictor = Predictor.load(checkpoint, schema=SCHEMA, device="cpu")
+    whole, silent = predictor.predict([make_sample(1), make_sample(1, 0, 3, 0)])
+    assert whole.raw_score == before.raw_score
+    assert whole.interval is not None
+    assert silent.interval is not None
+    assert whole.interval[0] <= max(-3, min(3, whole.raw_score)) <= whole.interval[1]
+
+
+def test_a_damaged_rule_is_refused() -> None:
+    with pytest.raises(TypeError):
+        from_json(json.dumps({"text": {"breadth": 1}}))
