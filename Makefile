@@ -2,13 +2,14 @@
 # make test      everything into .venv, then linter, type checker and tests
 # make serve     the service on port 8000 until Ctrl-C
 # make setup     everything into .venv, nothing more                      PYTHON=python3.12
+# make weights   the shipped checkpoint anew from its data, hours on 2 cores      DATA=../shared/data
 # make rehearse  the Dockerfile's own steps without Docker, in an empty environment
 # make clean     take away .venv and what tools have left; features and runs in build/ stay
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: setup demo serve test lint types pytest rehearse clean
+.PHONY: setup demo serve test lint types pytest weights rehearse clean
 
 # The first that runs and is of a version that all pinned packages have wheels for.
 PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3 python,\
@@ -58,6 +59,41 @@ types: $(STAMP)
 
 pytest: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Every step leaves a file, so that a stopped `make weights` goes on where it was.
+DATA ?= ../shared/data
+WORDS := mosi mosei reviews sst unrated
+OTHERS := ravdess emodb fer2013
+FEATURES := $(patsubst %,build/features/%.npz,$(WORDS) $(OTHERS))
+TEACHER := build/teacher/all-mpnet-base-v2
+RECIPES := model/training/recipes
+TRAIN := $(BIN)/python -m model.training.train
+
+weights: build/runs/default/calibrated.jsonl
+	@echo "build/runs/default/dpdf-lq-default.safetensors: copy it to model/weights/default.safetensors"
+
+$(FEATURES) &: $(STAMP)
+	$(BIN)/python -m preprocessing.prepare --data $(DATA) $(WORDS) $(OTHERS)
+
+$(TEACHER)/config.json: $(STAMP)
+	$(BIN)/python -m model.training.teacher --fetch build/teacher
+
+build/runs/teacher/record.json: $(RECIPES)/teacher.toml $(TEACHER)/config.json $(FEATURES)
+	$(TRAIN) $< --encoder $(TEACHER) --out $(@D)
+
+build/features/unrated.taught.npz: build/runs/teacher/record.json
+	$(BIN)/python -m model.training.teacher build/runs/teacher/teacher.safetensors $(WORDS) \
+		--encoder $(TEACHER)
+
+build/runs/text/record.json: $(RECIPES)/text.toml build/features/unrated.taught.npz
+	$(TRAIN) $< --out $(@D)
+
+build/runs/default/record.json: $(RECIPES)/default.toml build/runs/text/record.json
+	$(TRAIN) $< --out $(@D)
+
+build/runs/default/calibrated.jsonl: build/runs/default/record.json
+	$(BIN)/python -m model.training.calibrate $(@D)/dpdf-lq-default.safetensors | tee $@.partial
+	mv $@.partial $@
 
 rehearse: $(STAMP)
 	$(BIN)/python docker/rehearse.py

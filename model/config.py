@@ -94,9 +94,9 @@ class DPDFConfig:
         local_readout: "token" is eq. 30's ``[0, :]``. As no target position attends to another,
             that token sees the text alone, and voice and face cannot reach f_local through it;
             "mean" averages over all target positions instead, so that they can.
-        audio_changes: give beside each sound row its absolute change since the row before: a mood
-            is in a voice's movement as well, and the paper's attention hardly finds it in the
-            thousand clips at hand.
+        audio_changes: give beside each sound row its change since the row before, and the size of
+            that change: a mood is in a voice's trend and movement, which attention alone hardly
+            finds in the thousand clips at hand.
         dropout: dropout rate of attention outputs, feed-forward parts and the head.
         query_start: LQ_0, "ones" in the authors' settings, "random" in the paper's text.
         position_std: standard deviation of fresh position embeddings; 1 in the authors'
@@ -163,7 +163,7 @@ class DPDFConfig:
     @property
     def audio_inputs(self) -> int:
         """Width of a sound row as the paths read it."""
-        return self.audio_columns * (2 if self.audio_changes else 1)
+        return self.audio_columns * (3 if self.audio_changes else 1)
 
     def to_json(self) -> str:
         """JSON with every field."""

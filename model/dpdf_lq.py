@@ -110,7 +110,7 @@ class DPDFLQ(nn.Module):
         }
         audio = self.standardise_audio(inputs.audio)
         if self.config.audio_changes:
-            audio = _with_changes(audio)
+            audio = with_changes(audio)
         others = (
             audio.masked_fill(~masks["audio"][..., None], 0.0),
             masks["audio"],
@@ -140,13 +140,14 @@ class DPDFLQ(nn.Module):
         return torch.stack(features).mean(dim=0), weights
 
 
-def _with_changes(rows: Tensor) -> Tensor:
-    """Put beside each row its absolute change since the one before, 0 for the first.
+def with_changes(rows: Tensor) -> Tensor:
+    """Put beside each row its change since the one before and that change's size; 0 for the first.
 
-    (B, L, columns) to (B, L, 2 columns).
+    Averaged over a clip the first is its trend, the second its liveliness. (B, L, columns) to
+    (B, L, 3 columns).
     """
-    changes = (rows[:, 1:] - rows[:, :-1]).abs()
-    return torch.cat([rows, nn.functional.pad(changes, (0, 0, 1, 0))], dim=-1)
+    changes = nn.functional.pad(rows[:, 1:] - rows[:, :-1], (0, 0, 1, 0))
+    return torch.cat([rows, changes, changes.abs()], dim=-1)
 
 
 def _adapted(encoder: BertModel | None, config: DPDFConfig) -> BertModel:

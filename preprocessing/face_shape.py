@@ -61,7 +61,7 @@ def shape_rows(values: NDArray[np.float32]) -> NDArray[np.float32]:
     known = np.isfinite(landmarks).all((1, 2))
     rows = np.full((len(values), 2 * len(INNER)), np.nan, np.float32)
     aligned = align(landmarks[known], _mean_face())
-    rows[known] = aligned[..., :2].swapaxes(1, 2).reshape(int(known.sum()), -1)
+    rows[known] = aligned[..., :2].swapaxes(1, 2).reshape(-1, rows.shape[1])
     return rows
 
 

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from preprocessing import audio
 from preprocessing.clip import (
     AudioFeatures,
@@ -72,7 +74,7 @@ def extract(
         with _timed(timings, "text"):
             if not any(character.isalnum() for character in transcript):
                 raise EmptyTranscript("The transcript holds no word.")
-            text = (tokenizer or _default_tokenizer()).encode(transcript)
+            text = (tokenizer or default_tokenizer()).encode(transcript)
     sound_features: AudioFeatures | None = None
     face: FaceFeatures | None = None
     damage: str | None = None
@@ -89,7 +91,7 @@ def extract(
         if face is None and reader.has_video:
             with _timed(timings, "face"):
                 frames = _timed_frames(reader.frames(STEPS_PER_SECOND), timings)
-                seen = _tracker().analyse(frames, steps_per_second=STEPS_PER_SECOND)
+                seen = tracker().analyse(frames, steps_per_second=STEPS_PER_SECOND)
                 face = seen if seen.frames else None
         if sound is None and face is None:
             raise UndecodableClip(
@@ -112,13 +114,22 @@ def _from_openface(csv: bytes, limits: DecodeLimits) -> FaceFeatures:
     return read_csv(csv, steps_per_second=STEPS_PER_SECOND, longest_seconds=limits.seconds)
 
 
+def warm_up() -> None:
+    """Load what a process needs for itself: the tokenizer, and the tracker with its threads."""
+    default_tokenizer()
+    nothing = Frame(np.zeros((480, 640, 3), np.uint8), seconds=0.0, index=0)
+    tracker().analyse([nothing], steps_per_second=STEPS_PER_SECOND)
+
+
 @cache
-def _default_tokenizer() -> WordPiece:
+def default_tokenizer() -> WordPiece:
+    """The default encoder's tokenizer; one a process."""
     return WordPiece()
 
 
 @cache
-def _tracker() -> FaceTracker:
+def tracker() -> FaceTracker:
+    """The built-in face tracker; one a process, for one clip at a time."""
     # Imported late: MediaPipe is heavy, and sound and words alone do without it.
     from preprocessing.face import FaceTracker
 

@@ -12,7 +12,7 @@ import argparse
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -26,26 +26,15 @@ from preprocessing import audio, corpora, decode, schema
 from preprocessing.clip import DecodeLimits
 from preprocessing.corpora import READERS, Item
 from preprocessing.errors import UndecodableClip
-from preprocessing.face import FaceTracker, enlarge_small_still
-from preprocessing.features import extract
+from preprocessing.face import enlarge_small_still
+from preprocessing.features import default_tokenizer, extract, tracker
 from preprocessing.schema import INTENSITY_COLUMNS
 from preprocessing.tensors import audio_rows, face_rows, to_sample
-from preprocessing.text import WordPiece
 
 PART = 64
 """Items a part: what a stopped run loses at most, a worker."""
 
 _SEQUENCES = ("input_ids", "audio", "video")
-
-
-@cache
-def _tokenizer() -> WordPiece:
-    return WordPiece()
-
-
-@cache
-def _tracker() -> FaceTracker:
-    return FaceTracker()
 
 
 def sample_of(item: Item, in_force: FeatureSchema) -> Sample:
@@ -58,7 +47,7 @@ def sample_of(item: Item, in_force: FeatureSchema) -> Sample:
         return to_sample(extract(item.clip, item.text, limits=DecodeLimits()), in_force)
     ids = np.empty(0, np.int64)
     if item.text is not None:
-        ids = _tokenizer().encode(item.text).input_ids
+        ids = default_tokenizer().encode(item.text).input_ids
     sound_rows = np.empty((0, len(in_force.audio_columns)), np.float32)
     if item.sound is not None:
         sound = decode.read_sound(item.sound, DecodeLimits())
@@ -79,7 +68,7 @@ def _still_rows(picture: bytes, in_force: FeatureSchema) -> NDArray[np.float32]:
     if grey is None:
         raise UndecodableClip("The picture cannot be decoded; expected JPEG or PNG.")
     enlarged = enlarge_small_still(grey.astype(np.uint8))
-    return face_rows(_tracker().analyse_still(enlarged), in_force)
+    return face_rows(tracker().analyse_still(enlarged), in_force)
 
 
 def compute_part(items: Sequence[Item], target: Path, in_force: FeatureSchema) -> None:
@@ -159,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("build/features"))
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args(arguments)
-    in_force = schema.feature_schema(_tokenizer().sha256)
+    in_force = schema.feature_schema(default_tokenizer().sha256)
     for name, items in _chosen(options):
         prepare(name, items, options.out, workers=options.workers, in_force=in_force)
 

@@ -143,24 +143,18 @@ def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
 
 @cache
 def _schema() -> FeatureSchema:
+    from preprocessing.features import default_tokenizer
     from preprocessing.schema import feature_schema
-    from preprocessing.text import WordPiece
 
-    return feature_schema(WordPiece().sha256)
+    return feature_schema(default_tokenizer().sha256)
 
 
 def prepare_worker() -> None:
     """Load what each worker needs for itself: the face tracker has threads of its own."""
-    import numpy as np
-
-    from preprocessing.clip import Frame
-    from preprocessing.features import _tracker, extract
-    from preprocessing.schema import STEPS_PER_SECOND
+    from preprocessing.features import warm_up
 
     _schema()
-    extract(None, "warm")
-    nothing = Frame(np.zeros((480, 640, 3), np.uint8), seconds=0.0, index=0)
-    _tracker().analyse([nothing], steps_per_second=STEPS_PER_SECOND)
+    warm_up()
 
 
 def serve(

@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.config import ABLATIONS, PROFILES, DPDFConfig
-from model.dpdf_lq import DPDFLQ, ModelOutputs, Standardise
+from model.dpdf_lq import DPDFLQ, ModelOutputs, Standardise, with_changes
 from model.inputs import ModelInputs, Sample, collate
 from model.training.datasets import without
 from tests.model.conftest import TINY, make_model, make_sample, meta_inputs, put
 
 ENCODERS = ("global_encoder.", "local_encoder.")
-HEARING = replace(TINY, local_readout="mean")
-"""The tiny model with the shipped profile's readout, so that every modality reaches the score."""
+HEARING = replace(TINY, local_readout="mean", audio_changes=True)
+"""The tiny model read as the shipped profile is, so that every modality reaches the score."""
 
 
 def _on_meta(config: DPDFConfig) -> DPDFLQ:
@@ -118,6 +118,15 @@ def test_cuda_gives_the_cpu_s_scores() -> None:
     with torch.inference_mode():
         found = make_model(HEARING).to("cuda")(collate(samples).to("cuda")).cpu()
     torch.testing.assert_close(found.score, expected.score, atol=1e-4, rtol=1e-4)
+
+
+def test_changes_by_hand() -> None:
+    rows = torch.tensor([[[1.0, 5], [3, 5], [0, 7]], [[0.0, 0], [0, -1], [2, 2]]])
+    found = with_changes(rows)
+    assert found[..., :2].equal(rows)
+    changes = [[[0, 0], [2, 0], [-3, 2]], [[0, 0], [0, -1], [2, 3]]]
+    assert found[..., 2:4].tolist() == changes
+    assert found[..., 4:].tolist() == np.abs(changes).tolist()
 
 
 # --- masks ---------------------------------------------------------------------------------------

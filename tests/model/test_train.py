@@ -382,7 +382,7 @@ def test_voice_and_face_columns_may_change_after_words_alone(
     path = train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
     before, _ = load_checkpoint(start, schema=SCHEMA, encoder_folder=tiny_encoder)
     after, header = load_checkpoint(path, schema=other, encoder_folder=tiny_encoder)
-    assert header.config.audio_inputs == 8
+    assert header.config.audio_inputs == 12
     for name, tensor in before.named_parameters():
         if "project_" not in name and "spatial" not in name:
             torch.testing.assert_close(after.get_parameter(name), tensor)

@@ -41,6 +41,37 @@ def test_reviews_are_scaled_and_tweets_left_out(tmp_path: Path) -> None:
     assert (item.name, item.score, item.split) == ("movieReview-1", -3.0, "train")
 
 
+def test_unrated_text_is_tweets_editorials_and_pieces_of_training_sentences(tmp_path: Path) -> None:
+    words = [f"w{i}" for i in range(20)]
+    write(
+        tmp_path / "rated_snippets.csv",
+        "source,snippet_id,text,valence",
+        f"movieReview,1,{' '.join(words)},2.0",
+        "tweets,2,lol,3.0",
+        "nytEditorial,3,hm,1.0",
+    )
+    write(
+        tmp_path / "mosei.csv",
+        "segment_id,text,sentiment,split",
+        "v$_$1,too short,0.0,train",
+        f"v$_$2,{' '.join('x' * 30)},0.0,test",
+    )
+    write(tmp_path / "sst.csv", "sentence_id,text,positivity,split")
+    items = list(corpora.unrated(tmp_path))
+    assert [item.name for item in items] == [
+        "tweets-2",
+        "nytEditorial-3",
+        "movieReview-1-0",
+        "movieReview-1-1",
+    ]
+    assert all(np.isnan(item.score) and item.split == "train" for item in items)
+    for item in items[2:]:
+        piece = (item.text or "").split()
+        start = words.index(piece[0])
+        assert piece == words[start : start + len(piece)]
+        assert 4 <= len(piece) <= 16
+
+
 def test_treebank_spacing_is_undone(tmp_path: Path) -> None:
     write(
         tmp_path / "sst.csv",

@@ -42,8 +42,9 @@ def test_a_talking_person_gives_everything_and_no_caution(talking_clip: bytes) -
     assert features.cautions == ()
     sample = to_sample(features, SCHEMA)
     assert sample.input_ids.shape == (15,)
-    assert sample.audio.shape == (21, 35)
-    assert sample.video.shape == (20, 17)
+    # The voice starts after a breath: pauses do not reach the model.
+    assert 10 <= len(sample.audio) < 21
+    assert sample.video.shape == (20, len(VIDEO_COLUMNS))
     # She smiles: the lip corner puller is up throughout.
     assert (sample.video[:, VIDEO_COLUMNS.index("AU12_r")] > 1).all()
 
@@ -72,7 +73,7 @@ def test_what_is_missing_is_absent_and_said() -> None:
     silent = extract(write_clip(blank, np.zeros(44_100, np.float32)), "words")
     assert codes(silent) == ["silent_audio", "no_face"]
     sample = to_sample(silent, SCHEMA)
-    assert (sample.audio.shape, sample.video.shape) == ((0, 35), (0, 17))
+    assert (sample.audio.shape, sample.video.shape) == ((0, 35), (0, 119))
     assert codes(extract(write_clip(pictures[:2] + blank[2:], voice(1.0)), "words")) == []
 
 
@@ -131,12 +132,13 @@ def test_refusals_pass_through(talking_clip: bytes) -> None:
         extract(talking_clip, "words", limits=DecodeLimits(seconds=1.0))
 
 
-def test_columns_are_picked_by_name_and_rows_without_a_face_left_out() -> None:
+def test_columns_are_picked_by_name_and_rows_without_a_face_or_a_voice_left_out() -> None:
     rows = np.full((3, len(COLUMNS)), np.nan, np.float32)
     rows[:, INDEX["success"]] = [1, 0, 1]
     rows[:, INDEX["AU12_r"]] = [0.5, 9.0, 1.5]
     rows[:, INDEX["AU04_r"]] = [2.5, 9.0, 3.5]
-    sound = np.arange(70, dtype=np.float32).reshape(2, 35)
+    sound = np.arange(105, dtype=np.float32).reshape(3, 35)
+    sound[1, AUDIO_COLUMNS.index("rms_db")] = -31.0
     features = ClipFeatures(
         TextFeatures(np.array([101, 7592, 102]), 3, truncated=False),
         AudioFeatures(sound, 0.2, -20.0, silent=False),
@@ -146,7 +148,7 @@ def test_columns_are_picked_by_name_and_rows_without_a_face_left_out() -> None:
         SCHEMA, audio_columns=("rms_db", "mfcc_0"), video_columns=("AU12_r", "AU04_r", "AU01_r")
     )
     sample = to_sample(features, schema)
-    np.testing.assert_array_equal(sample.audio, [[34, 1], [69, 36]])
+    np.testing.assert_array_equal(sample.audio, [[34, 1], [104, 71]])
     np.testing.assert_array_equal(sample.video, [[0.5, 2.5, np.nan], [1.5, 3.5, np.nan]])
     with pytest.raises(KeyError, match="loudness"):
         to_sample(features, replace(SCHEMA, audio_columns=("loudness",)))

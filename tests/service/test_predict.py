@@ -44,6 +44,9 @@ def check_answer(body: dict[str, Any]) -> PredictResponse:
     answer = PredictResponse.model_validate(body)
     assert answer.score == max(-3.0, min(3.0, answer.raw_score))
     assert answer.gate.global_ + answer.gate.local == pytest.approx(1, abs=1e-5)
+    assert answer.interval is not None
+    assert answer.interval.low <= answer.score <= answer.interval.high
+    assert answer.interval.coverage == 0.9
     for gates in answer.query_channel_gates:
         assert gates.text + gates.audio + gates.video == pytest.approx(1, abs=1e-5)
     assert len(answer.model.checkpoint_sha256) == 64
