@@ -1,8 +1,9 @@
-"""What simple learners get out of our voice and face features: ``python -m benchmarks.feature_baselines``.
+"""What simple learners get out of our features: ``python -m benchmarks.feature_baselines``.
 
 The yardstick for the model, and the reason for two choices: the shape of the face beside its action
-units, and the change from row to row beside the rows of a voice. Nothing of a test split is read: faces
-are judged on FER2013's validation pictures, voices by cross-validation over RAVDESS's actors 1-16.
+units, and the change from row to row beside the rows of a voice. Nothing of a test split is read:
+faces are judged on FER2013's validation pictures, voices by cross-validation over RAVDESS's actors
+1-16.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def statistics(rows: NDArray[np.float32], *, changes: bool) -> Array:
     parts = [np.nanmean(values, axis=0), np.nanstd(values, axis=0)]
     if changes:
         parts += [np.nanmean(steps, axis=0), np.nanmean(np.abs(steps), axis=0)]
-    return np.nan_to_num(np.concatenate(parts))
+    return np.asarray(np.nan_to_num(np.concatenate(parts)))
 
 
 def voices(corpus: Corpus, *, changes: bool) -> tuple[float, float]:
@@ -62,7 +63,9 @@ def voices(corpus: Corpus, *, changes: bool) -> tuple[float, float]:
     predicted = np.zeros(len(corpus), np.float32)
     for fold in range(FOLDS):
         held = (actors - 1) % FOLDS == fold
-        machine = make_pipeline(StandardScaler(), SVR(C=3.0, gamma=0.5 / clips.shape[1], epsilon=0.2))
+        machine = make_pipeline(
+            StandardScaler(), SVR(C=3.0, gamma=0.5 / clips.shape[1], epsilon=0.2)
+        )
         machine.fit(clips[~held], corpus.scores[~held])
         predicted[held] = machine.predict(clips[held])
     share = ordered_share(corpus.ids, predicted, NEGATIVE).share

@@ -1,8 +1,9 @@
-"""How far a score may be off: split conformal intervals (Papadopoulos et al. 2002; Lei et al. 2018).
+"""How far a score may be off: split conformal intervals.
 
-The half width is c (1 + s |score|): strong scores err more, and c is the quantile of the validation
-errors, each divided by (1 + s |score|), that makes intervals cover the wanted share. There is a rule
-for each set of modalities a clip can have, because what is missing widens the interval.
+After Papadopoulos et al. (2002) and Lei et al. (2018). The half width is c (1 + s |score|): strong
+scores err more, and c is the quantile of the validation errors, each divided by (1 + s |score|),
+that makes intervals cover the wanted share. There is a rule for each set of modalities a clip can
+have, because what is missing widens the interval.
 """
 
 from __future__ import annotations

@@ -44,9 +44,7 @@ class LocalPath(nn.Module):
         super().__init__()
         self.spatial = SpatialAttention(config.video_columns)
         self.project_text = ModalityProjection(text_width, config.text_positions, config)
-        self.project_audio = ModalityProjection(
-            config.audio_inputs, config.audio_positions, config
-        )
+        self.project_audio = ModalityProjection(config.audio_inputs, config.audio_positions, config)
         self.project_video = ModalityProjection(
             config.video_columns, config.video_positions, config
         )

@@ -100,8 +100,8 @@ def sst(data: Path) -> Iterator[Item]:
 def unrated(data: Path) -> Iterator[Item]:
     """Text without a label, for a teacher to score: tweets, editorials, and pieces of sentences.
 
-    The pieces are 4 to 16 words on end from the training sentences of MOSEI, the reviews and SST of at
-    least 12 words, one for every 16 words begun: parts of statements, as speech often is.
+    The pieces are 4 to 16 words on end from the training sentences of MOSEI, the reviews and SST of
+    at least 12 words, one for every 16 words begun: parts of statements, as speech often is.
     """
     for row in _table(data / "rated_snippets.csv"):
         if row["source"] in ("tweets", "nytEditorial"):

@@ -1,8 +1,8 @@
 """Names, rates and rules of the features: what a checkpoint's fingerprint is made of.
 
 Columns after the CH-SIMS set (Yu et al., ACL 2020: zero-crossing rate, 20 MFCC, 12 CQT chroma),
-with log F0 and loudness added, and OpenFace 2.x's action unit intensities (0-5) with the shape of the
-inner face.
+with log F0 and loudness added, and OpenFace 2.x's action unit intensities (0-5) with the shape of
+the inner face.
 
 Every number that changes the value of a feature is here and is spelled out in a rule, so that
 changing one changes the fingerprint.

@@ -1,9 +1,9 @@
 """Give a checkpoint its intervals: ``python -m model.training.calibrate CHECKPOINT``.
 
-Split conformal prediction on validation data (see `model.intervals`). Clips with words are calibrated
-on the words of MOSI and MOSEI, the only labelled statements at hand: with how much less error voice
-and face beside them go is not known, so they make no interval narrower. Clips without words are
-calibrated on RAVDESS's validation actors. Corpora weigh the same whatever their sizes.
+Split conformal prediction on validation data (see `model.intervals`). Clips with words are
+calibrated on the words of MOSI and MOSEI, the only labelled statements at hand: with how much less
+error voice and face beside them go is not known, so they make no interval narrower. Clips without
+words are calibrated on RAVDESS's validation actors. Corpora weigh the same whatever their sizes.
 """
 
 from __future__ import annotations

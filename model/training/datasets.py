@@ -219,7 +219,9 @@ class Augmentation:
         return audio[start : start + length]
 
     def _hold(self, video: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-        return video.repeat(random.integers(1, self.still_steps + 1), 0) if len(video) == 1 else video
+        return (
+            video.repeat(random.integers(1, self.still_steps + 1), 0) if len(video) == 1 else video
+        )
 
     def _hide(self, video: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
         if not len(video) or random.random() >= self.face_group_dropout:

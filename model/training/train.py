@@ -123,8 +123,9 @@ def train(
 
     Raises:
         FileNotFoundError: a feature file or a teacher's scores are missing.
-        ValueError: the feature files are of several schemas, `start_from` has another configuration than the recipe, samples have neither
-            label nor teacher, or the state in `out` is of another recipe.
+        ValueError: the feature files are of several schemas, `start_from` has another configuration
+            than the recipe, samples have neither label nor teacher, or the state in `out` is of
+            another recipe.
         EncoderUnavailable: the encoder's weights cannot be had.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -214,9 +215,7 @@ def _encoders(model: nn.Module) -> list[nn.Module]:
     return [m for m in (getattr(model, name, None) for name in names) if m is not None]
 
 
-def _write_record(
-    out: Path, recipe: Recipe, progress: Progress, data: dict[str, Path]
-) -> None:
+def _write_record(out: Path, recipe: Recipe, progress: Progress, data: dict[str, Path]) -> None:
     record = {
         "recipe": asdict(recipe),
         "data_sha256": {name: file_sha256(path) for name, path in data.items()},

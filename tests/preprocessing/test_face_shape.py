@@ -60,7 +60,8 @@ def test_a_smile_moves_the_corners_of_the_mouth_and_little_else() -> None:
     smile = MEAN.copy()
     smile[48 - 17] += (-6, -4, 0)
     smile[54 - 17] += (6, -4, 0)
-    change = dict(zip(SHAPE_COLUMNS, (shape_rows(row_of(smile)) - shape_rows(row_of(MEAN)))[0]))
+    moved = (shape_rows(row_of(smile)) - shape_rows(row_of(MEAN)))[0]
+    change = dict(zip(SHAPE_COLUMNS, moved, strict=True))
     assert change["face_x_54"] > 4
     assert change["face_y_54"] < -3
     others = [v for n, v in change.items() if not n.endswith(("_48", "_54"))]
