@@ -45,17 +45,16 @@ def fit_rule(
     """
     score, label = np.concatenate(scores), np.concatenate(labels)
     weight = np.concatenate([np.full(len(part), 1 / len(part)) for part in scores])
-    best: tuple[float, float, float] | None = None
+    best = IntervalRule(width=np.inf, slope=0.0, samples=len(score))
+    least = np.inf
     for slope in SLOPES:
         scale = 1 + slope * np.abs(score)
         width = _quantile(np.abs(score - label) / scale, weight / weight.sum())
         covered = np.abs(score - label) <= width * scale
-        by_corpus = [part.mean() for part in _split(covered, scores)]
-        unevenness = float(np.ptp(by_corpus))
-        if best is None or unevenness < best[0] - 1e-9:
-            best = (unevenness, width, float(slope))
-    assert best is not None  # noqa: S101  (SLOPES is not empty)
-    return IntervalRule(width=best[1], slope=best[2], samples=len(score))
+        unevenness = np.ptp([part.mean() for part in _split(covered, scores)])
+        if unevenness < least - 1e-9:
+            least, best = unevenness, replace(best, width=width, slope=float(slope))
+    return best
 
 
 def _quantile(errors: NDArray[np.floating], weights: NDArray[np.floating]) -> float:

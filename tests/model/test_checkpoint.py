@@ -168,8 +168,8 @@ def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 def test_another_format(saved: tuple[Path, DPDFLQ]) -> None:
-    other = _rewritten(saved[0], lambda m: m.update(format="dpdf-lq/2"))
-    with pytest.raises(CheckpointError, match=f"format is 'dpdf-lq/2', expected '{FORMAT}'"):
+    other = _rewritten(saved[0], lambda m: m.update(format="dpdf-lq/1"))
+    with pytest.raises(CheckpointError, match=f"format is 'dpdf-lq/1', expected '{FORMAT}'"):
         load_checkpoint(other, schema=SCHEMA)
 
 

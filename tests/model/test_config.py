@@ -67,7 +67,7 @@ def test_the_default_profile_adapts_the_pinned_small_encoder() -> None:
     digest = ENCODERS[config.encoder].weights_sha256
     assert digest == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     assert config.encoder_shape.hidden == 384
-    assert (config.audio_columns, config.video_columns) == (35, 17)
+    assert (config.audio_columns, config.video_columns) == (35, 119)
 
 
 @pytest.mark.parametrize(
