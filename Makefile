@@ -88,7 +88,11 @@ build/features/unrated.taught.npz: build/runs/teacher/record.json
 build/runs/text/record.json: $(RECIPES)/text.toml build/features/unrated.taught.npz
 	$(TRAIN) $< --out $(@D)
 
-build/runs/default/record.json: $(RECIPES)/default.toml build/runs/text/record.json
+build/features/voices.npz: $(FEATURES)
+	$(BIN)/python -m model.training.voice_teacher ravdess
+
+build/runs/default/record.json: $(RECIPES)/default.toml build/runs/text/record.json \
+		build/features/voices.npz
 	$(TRAIN) $< --out $(@D)
 
 build/runs/default/calibrated.jsonl: build/runs/default/record.json

@@ -9,20 +9,17 @@ faces are judged on FER2013's validation pictures, voices by cross-validation ov
 from __future__ import annotations
 
 import argparse
-import warnings
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, SVR
+from sklearn.svm import SVC
 
 from model.training.datasets import Corpus, load_corpus
 from model.training.ordering import NEGATIVE, NEGATIVE_FACES, ordered_share
-
-Array = NDArray[np.float64]
+from model.training.voice_teacher import regression, statistics
 
 FOLDS = 4
 
@@ -44,29 +41,18 @@ def smiles(corpus: Corpus, columns: list[int]) -> float:
     return float(np.mean(machine.predict(faces[valid]) == happy[valid]))
 
 
-def statistics(rows: NDArray[np.float32], *, changes: bool) -> Array:
-    """Mean and spread of each column over a clip, and of its changes from row to row."""
-    values = rows.astype(np.float64)
-    steps = np.diff(values, axis=0)
-    parts = [np.nanmean(values, axis=0), np.nanstd(values, axis=0)]
-    if changes:
-        parts += [np.nanmean(steps, axis=0), np.nanmean(np.abs(steps), axis=0)]
-    return np.asarray(np.nan_to_num(np.concatenate(parts)))
-
-
 def voices(corpus: Corpus, *, changes: bool) -> tuple[float, float]:
     """Correlation with the valence, and share of ordered pairs, on actors left out of the fit."""
     actors = corpus.speakers.astype(int)
     corpus = corpus.where(actors <= 16)
     actors = actors[actors <= 16]
-    clips = np.array([statistics(sample.audio, changes=changes) for sample in corpus.samples])
+    clips = np.array([statistics(sample.audio) for sample in corpus.samples])
+    if not changes:
+        clips = clips[:, : 2 * corpus.samples[0].audio.shape[1]]
     predicted = np.zeros(len(corpus), np.float32)
     for fold in range(FOLDS):
         held = (actors - 1) % FOLDS == fold
-        machine = make_pipeline(
-            StandardScaler(), SVR(C=3.0, gamma=0.5 / clips.shape[1], epsilon=0.2)
-        )
-        machine.fit(clips[~held], corpus.scores[~held])
+        machine = regression(clips.shape[1]).fit(clips[~held], corpus.scores[~held])
         predicted[held] = machine.predict(clips[held])
     share = ordered_share(corpus.ids, predicted, NEGATIVE).share
     return float(np.corrcoef(predicted, corpus.scores)[0, 1]), share
@@ -79,7 +65,6 @@ def main() -> None:
     )
     parser.add_argument("--features", type=Path, default=Path("build/features"))
     options = parser.parse_args()
-    warnings.filterwarnings("ignore", message="Mean of empty slice|Degrees of freedom")
     faces = load_corpus(options.features / "fer2013.npz")
     names = faces.schema.video_columns
     units = [index for index, name in enumerate(names) if name.startswith("AU")]

@@ -1,12 +1,12 @@
 """Do voice and face leave clear words alone, and move neutral ones.
 
-``python -m benchmarks.words_and_cues``. Sentences of CMU-MOSI's test split are given voices and faces
-of RAVDESS's test actors, which no training clip had together. Printed is how far the score moves from
-that of the words alone:
+``python -m benchmarks.words_and_cues``. Sentences of CMU-MOSI's test split are given voices and
+faces of RAVDESS's test actors, which no training clip had together. Printed is how far the score
+moves from that of the words alone:
 
 * clear sentences (|label| at least 1.5) with neutral voices and faces: |change|, to be small;
-* neutral sentences (|label| at most 0.5) with strong happy, and with strong angry, voices and faces:
-  the signed change, to be up and down.
+* neutral sentences (|label| at most 0.5) with strong happy, and with strong angry, voices and
+  faces: the signed change, to be up and down.
 """
 
 from __future__ import annotations

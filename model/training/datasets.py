@@ -113,6 +113,27 @@ def without(sample: Sample, *modalities: str) -> Sample:
     return replace(sample, **{fields[m]: getattr(sample, fields[m])[:0] for m in modalities})
 
 
+def save_corpus(path: Path, corpus: Corpus) -> None:
+    """Write a feature file; it is replaced at once, and its folder is made."""
+    arrays: dict[str, NDArray[np.generic]] = {
+        "schema": np.array(corpus.schema.to_json()),
+        "id": corpus.ids,
+        "speaker": corpus.speakers,
+        "split": corpus.splits,
+        "text": corpus.texts,
+        "score": corpus.scores,
+    }
+    for field in ("input_ids", "audio", "video"):
+        rows = [getattr(sample, field) for sample in corpus.samples]
+        arrays[field] = np.concatenate(rows)
+        arrays[f"{field}_length"] = np.array([len(row) for row in rows], np.int64)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    partial.replace(path)
+
+
 def load_taught(path: Path, corpus: Corpus) -> NDArray[np.float32]:
     """(n,) a teacher's scores of a corpus, as `model.training.teacher` writes them.
 

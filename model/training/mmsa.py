@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.inputs import FeatureSchema, Sample
+from model.training.datasets import Corpus, save_corpus
 from model.training.metrics import MOST
 from model.training.plain_pickle import load_plain
 
@@ -207,23 +208,17 @@ def save_features(splits: Mapping[str, MMSASplit], name: str, target: Path) -> N
         audio_rule="as published in MMSA's format; columns by position, steps without a rate",
         video_rule="as published in MMSA's format; columns by position, steps without a rate",
     )
-    arrays: dict[str, NDArray[Any]] = {
-        "schema": np.array(schema.to_json()),
-        "id": np.array(ids, np.str_),
-        "speaker": np.array([clip.split("$_$")[0] for clip in ids], np.str_),
-        "split": np.repeat(np.array(list(splits), np.str_), [len(p.samples) for p in parts]),
-        "text": np.array([text for part in parts for text in part.texts], np.str_),
-        "score": np.concatenate([part.scores for part in parts]),
-    }
-    for field in ("input_ids", "audio", "video"):
-        rows = [getattr(sample, field) for sample in samples]
-        arrays[field] = np.concatenate(rows)
-        arrays[f"{field}_length"] = np.array([len(row) for row in rows], np.int64)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    partial.replace(target)
+    corpus = Corpus(
+        name=target.stem,
+        schema=schema,
+        samples=samples,
+        scores=np.concatenate([part.scores for part in parts]).astype(np.float32),
+        ids=np.array(ids, np.str_),
+        speakers=np.array([clip.split("$_$")[0] for clip in ids], np.str_),
+        splits=np.repeat(np.array(list(splits), np.str_), [len(p.samples) for p in parts]),
+        texts=np.array([text for part in parts for text in part.texts], np.str_),
+    )
+    save_corpus(target, corpus)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
