@@ -93,7 +93,7 @@ def changed(
     mean = np.nan_to_num(_mean(values.astype(np.float64)))
     values = mean + (values - mean) * np.exp(random.normal(0, how.liveliness))
     noise = random.normal(0, how.offset, rows.shape[1]) + random.normal(0, how.jitter, values.shape)
-    return (values + noise * spread).astype(np.float32)
+    return np.asarray(values + noise * spread, np.float32)
 
 
 def _resampled(rows: Rows, length: int) -> Rows:
