@@ -63,7 +63,7 @@ pytest: $(STAMP)
 # Every step leaves a file, so that a stopped `make weights` goes on where it was.
 DATA ?= ../shared/data
 WORDS := mosi mosei reviews sst unrated
-OTHERS := ravdess emodb fer2013
+OTHERS := ravdess fer2013
 FEATURES := $(patsubst %,build/features/%.npz,$(WORDS) $(OTHERS))
 TEACHER := build/teacher/all-mpnet-base-v2
 RECIPES := model/training/recipes

@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("corpus", nargs="?", default="ravdess", help="clips with acted voices")
     parser.add_argument("--features", type=Path, default=Path("build/features"))
-    parser.add_argument("--copies", type=int, default=8)
+    parser.add_argument("--copies", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     corpus = load_corpus(options.features / f"{options.corpus}.npz").split("train")
