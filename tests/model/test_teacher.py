@@ -70,12 +70,12 @@ def test_a_teacher_is_trained_scores_a_corpus_and_is_learned_from(
     monkeypatch.setattr("model.training.mean_pooled.encoder_folder", lambda _: tmp_path)
     random = np.random.default_rng(3)
     items = []
-    for index in range(120):
+    for index in range(300):
         sample = make_sample(index, 6, 0, 0)
         mood = float(random.choice([-2, 2]))
         ids = np.where(sample.input_ids == 77, 78, sample.input_ids % 190 + 1)
         ids[3] = 77 if mood > 0 else 33
-        split = "train" if index < 96 else "valid"
+        split = "train" if index < 250 else "valid"
         items.append(Labelled(replace(sample, input_ids=ids), mood, f"t{index}", split))
     write_corpus(tmp_path / "words.npz", items)
     recipe = Recipe(

@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 
 from model.training.datasets import load_corpus
-from model.training.voice_teacher import Changes, changed, fit_teacher, main, statistics, voices
-from tests.model.conftest import Labelled, make_sample, write_corpus
+from model.training.voice_teacher import (
+    Changes,
+    changed,
+    fit_teacher,
+    main,
+    statistics,
+    voice_statistics,
+    voices,
+)
+from tests.model.conftest import SCHEMA, Labelled, make_sample, write_corpus
 
 NOTHING = Changes(offset=0.0, jitter=0.0, liveliness=0.0, speed=1.0, mixed=0.0)
 NAN = float("nan")
@@ -92,7 +100,19 @@ def test_the_corpus_holds_the_teacher_s_scores_of_copies_of_training_clips(tmp_p
     assert {name.rsplit("-", 1)[0] for name in made.ids} == {f"c{i}" for i in range(50)}
     assert all(len(sample.video) == 0 and len(sample.input_ids) == 3 for sample in made.samples)
     teacher = fit_teacher(corpus.split("train"))
-    clips = np.array([statistics(sample.audio) for sample in made.samples])
-    np.testing.assert_allclose(made.scores, teacher.predict(clips), atol=1e-4)
+    scores = teacher.predict(voice_statistics(made))
+    np.testing.assert_allclose(made.scores, scores, atol=1e-4)
     again = voices(corpus.split("train"), copies=3, how=Changes(), seed=1)
     np.testing.assert_array_equal(again.scores, made.scores)
+
+
+def test_the_teacher_does_not_hear_chroma(tmp_path: Path) -> None:
+    names = ("chroma_cqt_0", "mfcc_0", "chroma_cqt_1", "log_f0", "rms_db")
+    schema = replace(SCHEMA, audio_columns=names)
+    items = [Labelled(make_sample(index, 3, 12, 4), 1.0) for index in range(3)]
+    corpus = load_corpus(write_corpus(tmp_path / "acted.npz", items, schema))
+    before = voice_statistics(corpus)
+    assert before.shape == (3, 4 * 3 + 2)
+    for sample in corpus.samples:
+        sample.audio[:, [0, 2]] += 5
+    np.testing.assert_array_equal(voice_statistics(corpus), before)
