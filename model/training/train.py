@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -241,8 +240,7 @@ def draw_curve(progress: Progress, path: Path) -> None:
     axes.set_xlabel("step")
     axes.set_ylabel("scale points")
     axes.legend(fontsize="small")
-    with mpl.rc_context({"svg.hashsalt": "dpdf"}):
-        figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

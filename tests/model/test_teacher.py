@@ -65,7 +65,6 @@ def test_the_score_is_the_head_of_the_mean_over_real_tokens(folder: Path) -> Non
 def test_a_teacher_is_trained_scores_a_corpus_and_is_learned_from(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model.training.mean_pooled.encoder_folder", lambda _: folder)
     shutil.copy(folder / "read.txt", tmp_path / "vocab.txt")
     monkeypatch.setattr("model.training.mean_pooled.encoder_folder", lambda _: tmp_path)
     random = np.random.default_rng(3)
