@@ -1,12 +1,14 @@
 """MediaPipe's two face graphs, imported and started without the noise they write to stderr.
 
-Two causes, two cures:
+Three causes, three cures:
 
 - MediaPipe 0.10.21 looks up ``MessageFactory.GetPrototype`` while it is imported, which protobuf 5
   removed, and prints the AttributeError. The method is lent to it for as long as the import lasts.
 - Its native code logs lines about its own graphs when they start and at their first face, straight
   to file descriptor 2, and offers no setting. Around these moments the descriptor goes to a file,
   from which every line that is not one of `KNOWN_NOISE` is passed on.
+- It asks protobuf for a field's ``label()`` when a graph is made, which is deprecated and, on Python
+  3.12, warned of. That one warning is ignored meanwhile.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -31,10 +34,14 @@ KNOWN_NOISE: Final = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop `KNOWN_NOISE` from file descriptor 2 meanwhile; all else is written at the end."""
+    """Drop `KNOWN_NOISE` from file descriptor 2 meanwhile; all else is written at the end.
+
+    Also protobuf's warning of ``label()``, which MediaPipe calls.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
+    with tempfile.TemporaryFile() as caught, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"label\(\) is deprecated", DeprecationWarning)
         os.dup2(caught.fileno(), 2)
         try:
             yield
