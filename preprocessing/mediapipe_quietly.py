@@ -7,8 +7,8 @@ Three causes, three cures:
 - Its native code logs lines about its own graphs when they start and at their first face, straight
   to file descriptor 2, and offers no setting. Around these moments the descriptor goes to a file,
   from which every line that is not one of `KNOWN_NOISE` is passed on.
-- It asks protobuf for a field's ``label()`` when a graph is made, which is deprecated and, on Python
-  3.12, warned of. That one warning is ignored meanwhile.
+- It asks protobuf for a field's ``label()`` when a graph is made, which is deprecated and, on
+  Python 3.12, warned of. That one warning is ignored meanwhile.
 """
 
 from __future__ import annotations
