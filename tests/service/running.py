@@ -77,6 +77,17 @@ class Service:
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log().splitlines()]
 
+    def wait_for_log(self, request_id: str) -> list[dict[str, Any]]:
+        """All lines, once one of this request is there: it is written after the answer is sent."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            whole = self.log().rpartition("\n")[0]
+            lines: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+            if any(line.get("request_id") == request_id for line in lines):
+                return lines
+            time.sleep(0.05)
+        raise AssertionError(f"{request_id} was never logged:\n{self.log()}")
+
     def terminate(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, return the exit code."""
         self.process.send_signal(number)

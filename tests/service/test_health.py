@@ -62,7 +62,7 @@ def test_request_ids_come_back_or_are_made(service: Service) -> None:
 
 def test_every_log_line_is_json_and_those_of_requests_carry_the_id(service: Service) -> None:
     service.client.get("/nowhere", headers={"X-Request-ID": "find-me-in-the-log"})
-    lines = service.log_lines()
+    lines = service.wait_for_log("find-me-in-the-log")
     assert all({"event", "level", "timestamp"} <= set(line) for line in lines)
     mine = [line for line in lines if line.get("request_id") == "find-me-in-the-log"]
     assert [(line["status"], line["code"]) for line in mine] == [(404, "not_found")]
