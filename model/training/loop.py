@@ -127,7 +127,7 @@ def distance(scores: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
 
 
 def _attention(device: torch.device) -> AbstractContextManager[None]:
-    """Plain on a CPU: the backward of PyTorch's fused attention took half of a step there."""
+    """Plain on a CPU: the backward of PyTorch's fused attention was the slowest part there."""
     if device.type != "cpu":
         return nullcontext()
     plain: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
