@@ -88,11 +88,11 @@ build/features/unrated.taught.npz: build/runs/teacher/record.json
 build/runs/text/record.json: $(RECIPES)/text.toml build/features/unrated.taught.npz
 	$(TRAIN) $< --out $(@D)
 
-build/features/voices.npz: $(FEATURES)
-	$(BIN)/python -m model.training.voice_teacher ravdess
+build/features/spoken.npz: build/features/unrated.taught.npz
+	$(BIN)/python -m model.training.cues
 
 build/runs/default/record.json: $(RECIPES)/default.toml build/runs/text/record.json \
-		build/features/voices.npz
+		build/features/spoken.npz
 	$(TRAIN) $< --out $(@D)
 
 build/runs/default/calibrated.jsonl: build/runs/default/record.json
