@@ -1,9 +1,10 @@
 """Give a checkpoint its intervals: ``python -m model.training.calibrate CHECKPOINT``.
 
-Split conformal prediction on validation data (see `model.intervals`). Clips with words are
-calibrated on the words of MOSI and MOSEI, the only labelled statements at hand: with how much less
-error voice and face beside them go is not known, so they make no interval narrower. Clips without
-words are calibrated on RAVDESS's validation actors. Corpora weigh the same whatever their sizes.
+Split conformal prediction on validation data (see `model.intervals`), with a rule for each set of
+modalities. Clips with words are calibrated on MOSI and MOSEI, of which the words are at hand, and
+on the sentences with acted voices and faces of `model.training.cues`, of which only the modalities
+of the set are shown: what is not shown widens the rule. Clips without words are calibrated on
+RAVDESS's validation actors. Corpora weigh the same whatever their sizes.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training.calibrate", description=__doc__)
     parser.add_argument("checkpoint", type=Path, nargs="?", default=DEFAULT_CHECKPOINT)
     parser.add_argument("--features", type=Path, default=Path("build/features"))
-    parser.add_argument("--words", nargs="+", default=["mosi", "mosei"], help="corpora with words")
+    parser.add_argument(
+        "--words", nargs="+", default=["mosi", "mosei", "spoken"], help="corpora with words"
+    )
     parser.add_argument("--other", nargs="+", default=["ravdess"], help="for clips without words")
     options = parser.parse_args(arguments)
     loaded = {
@@ -91,11 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         scores = [answer(model, c.samples, device=torch.device("cpu")).scores for c in corpora]
         return fit_rule(scores, [corpus.scores for corpus in corpora])
 
-    words = rule_for(options.words, ["text"])
     intervals: dict[frozenset[str], IntervalRule] = {}
     for size in (1, 2, 3):
         for chosen in combinations(MODALITIES, size):
-            rule = words if "text" in chosen else rule_for(options.other, chosen)
+            rule = rule_for(options.words if "text" in chosen else options.other, chosen)
             intervals[frozenset(chosen)] = rule
             line = {"modalities": "+".join(chosen)} | asdict(rule)
             sys.stdout.write(json.dumps(line) + "\n")

@@ -8,7 +8,8 @@ words, RAVDESS's actors say two neutral sentences, FER2013 is pictures. This mak
   other levels, another voice's offsets, another speed, or are mixtures of two clips;
 * ``pictures``: the same from FER2013's training pictures;
 * ``spoken``: sentences with the voice, the face, or both, of such a copy. Their score is `compose`:
-  a modelling choice. Validation items are validation sentences beside validation actors.
+  a modelling choice. Its validation and test items are sentences and actors of those splits, scored
+  from their labels.
 """
 
 from __future__ import annotations
@@ -273,14 +274,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         split="train",
         seed=options.seed + 4,
     )
-    checked = spoken(
-        [words.split("valid") for words in said if (words.splits == "valid").any()],
-        [clips.split("valid").only(["audio", "video"])],
-        count=max(1, options.spoken // 24),
-        split="valid",
-        seed=options.seed + 5,
-    )
-    for corpus in (*made, joined(learned, checked)):
+    every = learned
+    for split in ("valid", "test"):
+        held = [words.split(split) for words in said if (words.splits == split).any()]
+        tones = clips.split(split).only(["audio", "video"])
+        count = max(1, options.spoken // 24)
+        every = joined(every, spoken(held, [tones], count=count, split=split, seed=options.seed))
+    for corpus in (*made, every):
         save_corpus(folder / f"{corpus.name}.npz", corpus)
         sys.stdout.write(f"{folder / corpus.name}.npz: {len(corpus)} items\n")
 

@@ -63,6 +63,8 @@ class Recipe:
         freeze_encoders: train only what comes after the encoders.
         start_from: checkpoint to go on from; None = published encoder weights, the rest fresh. Of
             one trained on other voice or face columns everything but what reads them is taken.
+        start_with_encoders: take of `start_from` the text encoders alone; what comes behind them
+            may then be of any configuration.
         seed: of every random number in the run.
         augmentation: fields of `model.training.datasets.Augmentation`.
     """
@@ -89,6 +91,7 @@ class Recipe:
     patience: int = 0
     freeze_encoders: bool = False
     start_from: str | None = None
+    start_with_encoders: bool = False
     seed: int = 1
     augmentation: dict[str, Any] = field(default_factory=dict)
 

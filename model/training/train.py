@@ -48,6 +48,9 @@ _READS_FEATURES = (
 )
 """What learns from voice and face columns directly: fresh after words alone."""
 
+_ENCODERS = ("global_encoder", "local_encoder", "encoder")
+"""Children of a model that are text encoders."""
+
 
 def fit_standardisation(layer: Standardise, rows: Sequence[NDArray[np.float32]]) -> None:
     """Set a layer's mean and std from rows (steps, columns) a clip; without rows leave them."""
@@ -73,7 +76,7 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     fresh_rate = recipe.fusion_rate if recipe.fresh_rate is None else recipe.fresh_rate
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, tensor in model.named_parameters():
-        is_encoder = name.startswith(("global_encoder.", "local_encoder.", "encoder."))
+        is_encoder = name.split(".")[0] in _ENCODERS
         if is_encoder and recipe.freeze_encoders:
             tensor.requires_grad = False
         if tensor.requires_grad:
@@ -192,6 +195,14 @@ def _build(
     start, started = load_checkpoint(
         Path(recipe.start_from), schema=None, encoder_folder=encoder_folder
     )
+    if started.schema.tokenizer != schema.tokenizer:
+        raise ValueError(f"{recipe.start_from} was trained on another tokenizer's ids.")
+    if recipe.start_with_encoders:
+        model = build_model(recipe.config, encoder_folder=encoder_folder)
+        for name, encoder in model.named_children():
+            if name in _ENCODERS:
+                encoder.load_state_dict(start.get_submodule(name).state_dict())
+        return model, save
     if started.schema == schema and started.config == recipe.config:
         return start, save
     may_differ = ("audio_columns", "video_columns", "audio_changes", "dropout")
@@ -201,8 +212,6 @@ def _build(
             f"{recipe.start_from} has another configuration than the recipe: "
             f"{started.config} is not {recipe.config}"
         )
-    if started.schema.tokenizer != schema.tokenizer:
-        raise ValueError(f"{recipe.start_from} was trained on another tokenizer's ids.")
     model = build_model(recipe.config, encoder_folder=encoder_folder)
     kept = {n: t for n, t in start.state_dict().items() if not n.startswith(_READS_FEATURES)}
     model.load_state_dict(kept, strict=False)
@@ -210,8 +219,7 @@ def _build(
 
 
 def _encoders(model: nn.Module) -> list[nn.Module]:
-    names = ("global_encoder", "local_encoder", "encoder")
-    return [m for m in (getattr(model, name, None) for name in names) if m is not None]
+    return [m for m in (getattr(model, name, None) for name in _ENCODERS) if m is not None]
 
 
 def _write_record(out: Path, recipe: Recipe, progress: Progress, data: dict[str, Path]) -> None:

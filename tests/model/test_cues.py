@@ -183,7 +183,7 @@ def test_the_command_makes_every_corpus_from_training_speakers(tmp_path: Path) -
         name: load_corpus(tmp_path / f"{name}.npz")
         for name in ("voices", "faces", "acted", "pictures", "spoken")
     }
-    assert [len(corpus) for corpus in made.values()] == [32 * 16, 32 * 8, 32 * 8, 20 * 2, 50]
+    assert [len(corpus) for corpus in made.values()] == [32 * 16, 32 * 8, 32 * 8, 20 * 2, 52]
     assert [bool(len(made[name].samples[0].audio)) for name in made][:4] == [
         True,
         False,
@@ -195,8 +195,10 @@ def test_the_command_makes_every_corpus_from_training_speakers(tmp_path: Path) -
     learned, checked = made["spoken"].split("train"), made["spoken"].split("valid")
     assert {str(s) for s in learned.speakers} == trained
     assert {str(s) for s in checked.speakers} == {"s4"}
-    said = {int(str(name).split("+")[0][1:]) % 6 for name in checked.ids}
-    assert said == {4}
+    assert {int(str(name).split("+")[0][1:]) % 6 for name in checked.ids} == {4}
+    tested = made["spoken"].split("test")
+    assert {str(s) for s in tested.speakers} == {"s5"}
+    assert {int(str(name).split("+")[0][1:]) % 6 for name in tested.ids} == {5}
     again = cue_corpora(
         load_corpus(write_corpus(tmp_path / "acted.npz", acted)).split("train"),
         load_corpus(tmp_path / "pictures_at_hand.npz").split("train"),

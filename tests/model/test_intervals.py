@@ -75,32 +75,37 @@ def test_an_uncalibrated_checkpoint_gives_no_interval(checkpoint: Path) -> None:
 
 def test_calibration_is_by_the_modalities_a_clip_has(checkpoint: Path, tmp_path: Path) -> None:
     random = np.random.default_rng(3)
-    words = [
-        Labelled(make_sample(i, 5, 0, 0), float(random.uniform(-1, 1)), f"w{i}", "valid")
-        for i in range(40)
-    ]
     acted = [
         Labelled(make_sample(i, 5, 6, 7), float(random.choice([-3, 3])), f"a{i}", "valid")
         for i in range(40)
     ]
-    write_corpus(tmp_path / "words.npz", words)
+    # Their labels are what this model answers when it hears and sees them.
+    samples = [make_sample(i, 5, 6, 7) for i in range(40)]
+    answers = Predictor.load(checkpoint, schema=SCHEMA, device="cpu").predict(samples)
+    spoken = [
+        Labelled(sample, found.raw_score, f"s{i}", "valid")
+        for i, (sample, found) in enumerate(zip(samples, answers, strict=True))
+    ]
+    write_corpus(tmp_path / "spoken.npz", spoken)
     write_corpus(tmp_path / "acted.npz", acted)
     before = Predictor.load(checkpoint, schema=SCHEMA, device="cpu").predict([make_sample(1)])[0]
     main(
         [
             *(str(checkpoint), "--features", str(tmp_path)),
-            *("--words", "words", "--other", "acted"),
+            *("--words", "spoken", "--other", "acted"),
         ]
     )
     rules = read_header(checkpoint).intervals
     assert len(rules) == 7
-    with_words = {rule for key, rule in rules.items() if "text" in key}
-    assert len(with_words) == 1
-    assert all(
-        rule.width * (1 + rule.slope) > max(r.width for r in with_words)
-        for key, rule in rules.items()
-        if "text" not in key
-    )
+
+    def half_width(*modalities: str) -> float:
+        rule = rules[frozenset(modalities)]
+        return rule.width * (1 + rule.slope)
+
+    assert half_width("text", "audio", "video") < half_width("text", "audio")
+    assert half_width("text", "audio", "video") < half_width("text")
+    for others in (("audio",), ("video",), ("audio", "video")):
+        assert half_width(*others) > half_width("text")
     predictor = Predictor.load(checkpoint, schema=SCHEMA, device="cpu")
     whole, silent = predictor.predict([make_sample(1), make_sample(1, 0, 3, 0)])
     assert whole.raw_score == pytest.approx(before.raw_score, abs=1e-5)

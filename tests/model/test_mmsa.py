@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import numpy as np
 import numpy.f2py.crackfortran
 import pytest
 
+from model.checkpoint import read_header
+from model.config import ENCODERS, PROFILES
 from model.training.datasets import load_corpus
 from model.training.mmsa import MMSAFormatError, main, read_mmsa, save_features
 from model.training.plain_pickle import DEEPEST, RefusedPickleError, load_plain
+from model.training.train import main as train_main
 
 CLIPS, TOKENS, AUDIO_STEPS, VIDEO_STEPS = 3, 7, 11, 13
 AUDIO_COLUMNS, VIDEO_COLUMNS = 5, 2
@@ -159,6 +163,42 @@ def test_conversion_is_read_by_training(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.audio, sample.audio)
         np.testing.assert_array_equal(found.video, sample.video)
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("profile", ["paper-mosi", "paper-mosei"])
+def test_the_paper_s_profiles_train_from_a_file_with_a_bert_from_a_folder(
+    tmp_path: Path, tiny_encoder: Path, profile: str
+) -> None:
+    splits = {split: columns() for split in ("train", "valid", "test")}
+    for split in splits.values():
+        split["text_bert"][:, 0] %= ENCODERS["tiny-bert-test"].vocabulary
+    source = written(tmp_path, splits)
+    assert main([str(source), "--out", str(tmp_path / "features" / "mosi50.npz")]) == 0
+    recipe = tmp_path / "paper.toml"
+    recipe.write_text(
+        f'name = "paper"\nprofile = "{profile}"\nloss = "mse"\nvalidations = 1\n'
+        f'[changes]\nencoder = "tiny-bert-test"\naudio_columns = {AUDIO_COLUMNS}\n'
+        f'video_columns = {VIDEO_COLUMNS}\n[[corpora]]\nname = "mosi50"\nselect = 1.0\n'
+    )
+    out = tmp_path / "run"
+    train_main(
+        [
+            *(str(recipe), "--features", str(tmp_path / "features"), "--out", str(out)),
+            *("--encoder", str(tiny_encoder), "--device", "cpu"),
+        ]
+    )
+    trained = read_header(out / "paper.safetensors")
+    assert trained.config == replace(
+        PROFILES[profile],
+        encoder="tiny-bert-test",
+        audio_columns=AUDIO_COLUMNS,
+        video_columns=VIDEO_COLUMNS,
+    )
+    assert {path.name for path in out.iterdir()} == {
+        "paper.safetensors",
+        "record.json",
+        "curve.png",
+    }
 
 
 def test_conversion_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
