@@ -106,13 +106,11 @@ def pair_evidence(pair: Pair, tracker: FaceTracker) -> Evidence:
     trusted = (written[:, INDEX["success"]] == 1) & (written[:, INDEX["confidence"]] >= CONFIDENT)
     openface = {int(row[INDEX["frame"]]): row for row in written[trusted]}
     sights, rows = [], []
-    followed = None
     for frame in pair.frames():
-        sight = tracker.look(frame.rgb, followed)
-        followed = sight.box if sight else None
+        seen = tracker.look(frame.rgb)
         row = openface.get(frame.index + 1)
-        if sight and row is not None:
-            sights.append(sight)
+        if seen and row is not None:
+            sights.append(seen[0])
             rows.append(row)
     # The mesh without pose does not depend on the camera.
     table = np.array(rows, np.float64)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from preprocessing.clip import DecodeLimits, Frame
 from preprocessing.decode import ClipReader
 from preprocessing.face import FaceTracker
-from preprocessing.openface import read_csv
 from preprocessing.openface_columns import GROUPS, INDEX, group, indices
+from preprocessing.openface_csv import read_csv
 
 PAIRS_FOLDER = Path(__file__).parents[2] / "shared" / "openface"
 HELD_OUT = "openface_default"

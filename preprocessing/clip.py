@@ -7,9 +7,14 @@ leaves the package.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+ChosenBy = Literal["only", "speech", "size", "confidence"]
+"""Why a face was taken: it is the only one, its mouth moves with the sound, it is the largest, or
+it is the one that an OpenFace file is surest of."""
 
 SOUND_RATE = 22_050
 """Sample rate of all sound after decoding (Hz)."""
@@ -117,14 +122,16 @@ class FaceFeatures:
         frames: pictures analysed.
         frames_with_face: of these, pictures in which a face was found.
         faces: largest number of faces seen in one picture.
-        source: ``"built-in"`` or ``"openface_csv"``.
+        source: ``"built-in"``, or ``"openface_csv"`` for a file that came with the clip.
+        chosen_by: why this face was taken of several; see `ChosenBy`.
     """
 
     values: NDArray[np.float32]
     frames: int
     frames_with_face: int
     faces: int
-    source: str
+    source: Literal["built-in", "openface_csv"]
+    chosen_by: ChosenBy = "only"
 
 
 @dataclass(frozen=True, slots=True)

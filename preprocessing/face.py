@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from preprocessing import action_units
-from preprocessing.clip import FaceFeatures, Frame
+from preprocessing.clip import FaceFeatures, Frame, Sound
 from preprocessing.gaze import gaze
 from preprocessing.geometry import Camera, Head
 from preprocessing.mediapipe_quietly import face_detection, face_mesh, quiet
 from preprocessing.openface_columns import INDEX, empty_rows, group
+from preprocessing.speaker import Box, FaceNumbers, rank_faces
 
 Mesh = NDArray[np.float64]
 Picture = NDArray[np.uint8]
@@ -38,49 +39,24 @@ CROP: Final = 2.0
 CLEAR: Final = 0.7
 """Least score of the close-up detector in clips: below, it takes lamps and shelves for faces."""
 
-SAME_FACE: Final = 0.2
-"""Least overlap (intersection over union) of the boxes of one face in pictures that follow."""
+MOST_FACES: Final = 4
+"""Most faces of a picture that are measured, the largest first."""
 
 SMALLEST_SIDE: Final = 16
 """Pictures with a shorter side (px) hold no face that could be measured."""
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """A detected face: px of the picture, and the detector's score 0-1."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-    score: float
-
-    @property
-    def area(self) -> float:
-        """px²."""
-        return self.width * self.height
-
-    def overlap(self, other: Box) -> float:
-        """Intersection over union, 0-1."""
-        wide = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
-        high = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
-        shared = max(wide, 0.0) * max(high, 0.0)
-        return shared / (self.area + other.area - shared)
-
-
-@dataclass(frozen=True, slots=True)
 class Sight:
-    """What was found in one picture.
+    """A face that was found in a picture.
 
     Attributes:
-        mesh: (478, 3) px, of the followed face.
-        box: of the followed face.
-        faces: how many faces there are.
+        mesh: (478, 3) px.
+        box: where a detector saw it.
     """
 
     mesh: Mesh
     box: Box
-    faces: int
 
 
 class FaceTracker:
@@ -103,28 +79,61 @@ class FaceTracker:
         self._spoken = False
         """Whether the mesh's graph has met its first face, which it comments on."""
 
-    def analyse(self, frames: Iterable[Frame], *, steps_per_second: int) -> FaceFeatures:
-        """Facial rows of a clip, one for each picture analysed.
+    def rows(
+        self, frames: Iterable[Frame], *, steps_per_second: float, camera: Camera | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Facial rows of a clip picture by picture, keeping nothing but the faces' places.
 
-        The first picture at or after each tick of 1/steps_per_second is analysed. Of several faces
-        the largest is followed for as long as its box overlaps from picture to picture; then the
-        largest anew.
+        The first picture at or after each tick of 1/steps_per_second is analysed.
 
         Args:
             frames: pictures of one clip in the order of time.
             steps_per_second: analysis rate (1/s).
+            camera: that took the clip; None = OpenFace's guess.
+
+        Yields:
+            (faces, 714) a row a face, numbered by `FaceNumbers`; one row without a face where none
+            was found.
         """
-        rows: list[NDArray[np.float32]] = []
-        followed: Box | None = None
-        faces = with_face = 0
+        numbers = FaceNumbers()
         for frame in _ticks(frames, steps_per_second):
-            sight = self.look(frame.rgb, followed, known=faces)
-            followed = sight.box if sight else None
-            faces = max(faces, sight.faces if sight else 0)
-            with_face += sight is not None
-            rows.append(_row(frame, sight))
-        values = np.stack(rows) if rows else empty_rows(0)
-        return FaceFeatures(values, len(rows), with_face, faces, source="built-in")
+            sights = self.look(frame.rgb)
+            boxes = [sight.box for sight in sights]
+            rows = [
+                _row(frame, sight, number, camera)
+                for number, sight in zip(numbers.assign(boxes, frame.seconds), sights, strict=True)
+            ]
+            yield np.stack(rows or [_row(frame, None)])
+
+    def analyse(
+        self, frames: Iterable[Frame], *, steps_per_second: float, sound: Sound | None = None
+    ) -> FaceFeatures:
+        """Facial rows of a clip, one for each picture analysed.
+
+        Of several faces the one whose mouth moves with the sound is taken, without sound the
+        largest; in pictures in which it is not seen, the next (`rank_faces`).
+
+        Args:
+            frames: pictures of one clip in the order of time.
+            steps_per_second: analysis rate (1/s).
+            sound: the clip's.
+        """
+        pictures = list(self.rows(frames, steps_per_second=steps_per_second))
+        if not pictures:
+            return FaceFeatures(empty_rows(0), 0, 0, 0, source="built-in")
+        every = np.concatenate(pictures)
+        ranking, why = rank_faces(every, sound)
+        rank = {face: place for place, face in enumerate(ranking)}
+        chosen = [
+            min(rows, key=lambda row: rank.get(int(row[INDEX["face_id"]]), len(rank)))
+            for rows in pictures
+        ]
+        values = np.stack(chosen)
+        found = values[:, INDEX["success"]] == 1
+        most = max(int(rows[:, INDEX["success"]].sum()) for rows in pictures)
+        return FaceFeatures(
+            values, len(values), int(found.sum()), most, source="built-in", chosen_by=why
+        )
 
     def analyse_still(self, rgb: Picture) -> FaceFeatures:
         """Facial row of a still that is known to be of a face: see `look_still`.
@@ -138,8 +147,7 @@ class FaceTracker:
         still = Frame(rgb, seconds=0.0, index=0)
         sight = self.look_still(rgb)
         found = int(sight is not None)
-        faces = sight.faces if sight else 0
-        return FaceFeatures(_row(still, sight)[None], 1, found, faces, source="built-in")
+        return FaceFeatures(_row(still, sight)[None], 1, found, found, source="built-in")
 
     def close(self) -> None:
         """Free the graphs."""
@@ -162,37 +170,26 @@ class FaceTracker:
 
         Where no detector is sure, the mesh is tried on the whole picture.
         """
-        sight = self.look(rgb)
-        if sight is None and min(rgb.shape[:2]) >= SMALLEST_SIDE:
-            mesh = self._mesh(rgb)
-            sight = mesh if mesh is None else Sight(mesh, _bounds(mesh), faces=1)
-        return sight
+        sights = self.look(rgb)
+        if sights:
+            return sights[0]
+        mesh = self._mesh(rgb) if min(rgb.shape[:2]) >= SMALLEST_SIDE else None
+        return None if mesh is None else Sight(mesh, _bounds(mesh))
 
-    def look(self, rgb: Picture, followed: Box | None = None, known: int = 0) -> Sight | None:
-        """Find the face to follow in a picture.
+    def look(self, rgb: Picture) -> list[Sight]:
+        """Find the faces in a picture, the largest first, at most `MOST_FACES`.
+
+        A box counts as a face once a mesh fits into it.
 
         Args:
             rgb: (height, width, 3) uint8.
-            followed: where the face was in the picture before.
-            known: most faces seen in the clip so far.
         """
         if min(rgb.shape[:2]) < SMALLEST_SIDE:
-            return None
+            return []
         boxes = next(filter(None, (_detect(graph, rgb) for graph in self._detectors)), [])
-        same = [box for box in boxes if followed and box.overlap(followed) >= SAME_FACE]
-        boxes.sort(key=lambda box: (box in same, box.area), reverse=True)
-        found: tuple[Mesh, Box] | None = None
-        faces = 0
-        for box in boxes:
-            # A box counts as a face once a mesh fits into it; beyond the followed face that is
-            # worth its time only where the count would be a new record.
-            if found and len(boxes) <= known:
-                break
-            mesh = self._mesh_in(rgb, box)
-            if mesh is not None:
-                faces += 1
-                found = found or (mesh, box)
-        return Sight(*found, faces) if found else None
+        boxes.sort(key=lambda box: box.area, reverse=True)
+        meshes = [(self._mesh_in(rgb, box), box) for box in boxes[:MOST_FACES]]
+        return [Sight(mesh, box) for mesh, box in meshes if mesh is not None]
 
     def _mesh(self, rgb: Picture) -> Mesh | None:
         """(478, 3) px of the clearest face of a picture."""
@@ -237,7 +234,7 @@ def enlarge_small_still(grey: Picture) -> Picture:
     return np.repeat(large[..., None], 3, axis=2)
 
 
-def _ticks(frames: Iterable[Frame], steps_per_second: int) -> Iterator[Frame]:
+def _ticks(frames: Iterable[Frame], steps_per_second: float) -> Iterator[Frame]:
     """Pass on the first frame at or after each tick; none twice."""
     due = 0
     for frame in frames:
@@ -265,20 +262,23 @@ def _bounds(mesh: Mesh) -> Box:
     return Box(left, top, width, height, score=0.5)
 
 
-def _row(frame: Frame, sight: Sight | None) -> NDArray[np.float32]:
-    """(714,) OpenFace's columns of one picture."""
+def _row(
+    frame: Frame, sight: Sight | None, number: int = 0, camera: Camera | None = None
+) -> NDArray[np.float32]:
+    """(714,) OpenFace's columns of one face of a picture."""
     row: NDArray[np.float32] = empty_rows(1)[0]
     row[INDEX["frame"]] = frame.index + 1
     row[INDEX["timestamp"]] = frame.seconds
     if sight is None:
         return row
     height, width = frame.rgb.shape[:2]
-    camera = Camera.default(width * frame.scale, height * frame.scale)
+    camera = camera or Camera.default(width * frame.scale, height * frame.scale)
     head = Head(sight.mesh * frame.scale, camera)
     eyes = gaze(head)
     intensities = action_units.intensities(head.frontal)
     scale, _, offset = head.similarity
     blocks: dict[str, ArrayLike] = {
+        "face_id": number,
         "confidence": sight.box.score,
         "success": 1,
         "gaze": eyes.vectors,

@@ -15,6 +15,7 @@ from preprocessing import audio
 from preprocessing.clip import (
     AudioFeatures,
     Caution,
+    ChosenBy,
     ClipFeatures,
     DecodeLimits,
     FaceFeatures,
@@ -33,6 +34,13 @@ __all__ = ["AudioFeatures", "Caution", "ClipFeatures", "FaceFeatures", "TextFeat
 
 SHORT_SOUND_SECONDS = 0.5
 """Shorter sound is too little to hear a mood in (s)."""
+
+_CHOSEN: dict[ChosenBy, str] = {
+    "only": "the one that was seen alone",
+    "speech": "the one whose mouth moves with the sound",
+    "size": "the largest one",
+    "confidence": "the one that the OpenFace file is surest of",
+}
 
 FEW_FACES = 0.5
 """Share of the analysed pictures below which the face counts as hardly seen."""
@@ -91,7 +99,7 @@ def extract(
         if face is None and reader.has_video:
             with _timed(timings, "face"):
                 frames = _timed_frames(reader.frames(STEPS_PER_SECOND), timings)
-                seen = tracker().analyse(frames, steps_per_second=STEPS_PER_SECOND)
+                seen = tracker().analyse(frames, steps_per_second=STEPS_PER_SECOND, sound=sound)
                 face = seen if seen.frames else None
         if sound is None and face is None:
             raise UndecodableClip(
@@ -109,7 +117,7 @@ def extract(
 
 
 def _from_openface(csv: bytes, limits: DecodeLimits) -> FaceFeatures:
-    from preprocessing.openface import read_csv
+    from preprocessing.openface_csv import read_csv
 
     return read_csv(csv, steps_per_second=STEPS_PER_SECOND, longest_seconds=limits.seconds)
 
@@ -164,7 +172,8 @@ def _cautions(
         )
     if face is not None and face.faces > 1:
         yield Caution(
-            "several_faces", f"Up to {face.faces} faces were seen at once; one was followed."
+            "several_faces",
+            f"Up to {face.faces} faces were seen at once; {_CHOSEN[face.chosen_by]} was used.",
         )
     if damage is not None:
         yield Caution("clip_damaged", damage)

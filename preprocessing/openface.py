@@ -1,281 +1,149 @@
-"""OpenFace 2.x CSV files: written from our features, read as their replacement.
+"""OpenFace's FeatureExtraction by the built-in tracker: ``python -m preprocessing.openface CLIP``.
 
-``python -m preprocessing.openface clip.mp4 -o clip.csv`` writes what the built-in tracker sees in a
-clip, as OpenFace's FeatureExtraction would.
+    python -m preprocessing.openface clip.mp4 -o clip.csv
+    python -m preprocessing.openface meeting.mp4 -o meeting.csv --faces all --rate 10
+    python -m preprocessing.openface clip.mp4 -o clip.csv --fx 1400 --fy 1400 --cx 960 --cy 540
+
+Writes OpenFace 2.x's 714 columns, a row a picture and face. Memory does not grow with the length of
+the clip but for its sound, of which 10 minutes take 50 MB.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from tqdm import tqdm
 
-from preprocessing.clip import DecodeLimits, FaceFeatures
-from preprocessing.decode import TICK_TOLERANCE
-from preprocessing.errors import InvalidOpenFaceCsv
-from preprocessing.openface_columns import COLUMNS, GROUPS, INDEX, group, indices
+from preprocessing.clip import DecodeLimits, Frame, Sound
+from preprocessing.decode import ClipReader
+from preprocessing.errors import PreprocessingError
+from preprocessing.face import FaceTracker
+from preprocessing.geometry import Camera
+from preprocessing.openface_columns import COLUMNS, INDEX
+from preprocessing.openface_csv import write_header, write_rows
+from preprocessing.speaker import rank_faces
 
-MOST_BYTES: Final = 32 * 2**20
-"""Largest file that is read: all columns of a minute at 60 pictures a second are some 15 MB."""
+EVERY_PICTURE: Final = 1000
+"""Ticks a second that leave no picture out."""
 
-MOST_ROWS: Final = 20_000
-"""Most rows that are read."""
+RANKED_ROWS: Final = 20_000
+"""About so many rows are looked at to choose a face (57 MB), spread over the clip."""
 
-MOST_COLUMNS: Final = 1_000
-"""Most columns that are read; OpenFace has 714, and other tools append their own."""
-
-FRAMES_PER_SECOND: Final = 30.0
-"""Rate that is assumed where a file has no timestamps; OpenFace itself falls back on it."""
-
-DECIMALS: Final = {
-    "timestamp": 3,
-    "confidence": 2,
-    "gaze": 6,
-    "gaze_angle": 3,
-    "eye_2d": 1,
-    "eye_3d": 1,
-    "pose_translation": 1,
-    "pose_rotation": 3,
-    "landmarks_2d": 1,
-    "landmarks_3d": 1,
-    "shape_rigid": 3,
-    "shape_non_rigid": 3,
-    "au_intensity": 2,
-    "au_presence": 2,
-}
-"""Decimals that OpenFace writes, by group; the others are whole numbers."""
-
-_LARGEST = 1e7
-_RANGES: Final = {
-    "timestamp": (0.0, _LARGEST),
-    "confidence": (0.0, 1.0),
-    "success": (0.0, 1.0),
-    "au_intensity": (0.0, 5.0),
-    "au_presence": (0.0, 1.0),
-}
-"""Values that are accepted, by group; all others within plus or minus `_LARGEST`."""
-
-_BOOKKEEPING: Final = ("frame", "face_id", "timestamp", "confidence", "success")
-_MISSING: Final = ("", "nan", "NaN", "-nan", "-nan(ind)", "nan(ind)")
+Rows = NDArray[np.float32]
 
 
-def write_csv(features: FaceFeatures, target: Path | TextIO) -> None:
-    """Write rows as OpenFace does: its header, column order and decimals; NaN as an empty cell.
+def extract_all(pictures: Iterable[Rows], target: TextIO) -> None:
+    """Write every face of every picture as it comes.
 
     Args:
-        features: see `FaceFeatures`.
-        target: a path, or a text file that is open for writing.
+        pictures: (faces, 714) a picture, as `FaceTracker.rows` gives them.
+        target: a text file open for writing.
     """
-    columns = {}
-    for part in GROUPS:
-        form = f"{{:.{DECIMALS.get(part.name, 0)}f}}"
-        for name in part.columns:
-            values = features.values[:, INDEX[name]].astype(np.float64)
-            columns[name] = ["" if np.isnan(value) else form.format(value) for value in values]
-    table = pd.DataFrame(columns, columns=list(COLUMNS))
-    table.to_csv(target, index=False, lineterminator="\n")
+    write_header(target)
+    for rows in pictures:
+        write_rows(rows, target)
 
 
-def read_csv(
-    source: bytes | Path, *, steps_per_second: int, longest_seconds: float = np.inf
-) -> FaceFeatures:
-    """Read an OpenFace 2.x file, whatever flags it was made with, at our rate.
+def extract_one(pictures: Iterable[Rows], sound: Sound | None, target: TextIO) -> None:
+    """Write one face a picture: the one that speaks, without sound the largest.
 
-    Only the 17 AU intensities must be there; other columns are NaN where they are missing, and
-    columns that are not OpenFace's are not read. Where a picture has several rows, that of the
-    `face_id` with the greatest sum of confidence is taken, the face seen longest and best; where
-    that one is lost, the next: OpenFace numbers a face anew when it finds it again. Of the rows of
-    each 1/steps_per_second the first is taken, as of pictures; without timestamps `frame` counts at
-    `FRAMES_PER_SECOND`.
-
-    Args:
-        source: the file's bytes, or its path.
-        steps_per_second: rate of the rows returned (1/s).
-        longest_seconds: latest timestamp that is accepted (s).
-
-    Raises:
-        InvalidOpenFaceCsv: too large, not text, no table, a column missing or twice, a cell that is
-            no number or out of its range, no rows, or too long. The message names column and line.
+    In pictures in which it is not seen the next is taken. Which one speaks is known at the end, so
+    the rows wait in a temporary file.
     """
-    if isinstance(source, Path):
-        source = source.read_bytes()
-    values = _values(_table(source))
-    face, faces = _one_face(values)
-    rows = _resample(face, steps_per_second, longest_seconds)
-    seen = rows[:, INDEX["success"]] == 1
-    # OpenFace writes zeros, or its last guess, where it has lost the face.
-    measured = indices(name for name in COLUMNS if name not in _BOOKKEEPING)
-    rows[np.ix_(~seen, measured)] = np.nan
-    return FaceFeatures(rows, len(rows), int(seen.sum()), faces, source="openface_csv")
+    write_header(target)
+    with tempfile.TemporaryFile() as waiting:
+        counts = []
+        for rows in pictures:
+            rows.astype(np.float32).tofile(waiting)
+            counts.append(len(rows))
+        if not counts:
+            return
+        waiting.flush()
+        every: NDArray[np.float32] = np.memmap(waiting, np.float32, "r").reshape(-1, len(COLUMNS))
+        ranking, _ = rank_faces(np.asarray(every[:: 1 + len(every) // RANKED_ROWS]), sound)
+        rank = {face: place for place, face in enumerate(ranking)}
+        start = 0
+        for count in counts:
+            rows = every[start : start + count]
+            faces = rows[:, INDEX["face_id"]]
+            best = min(range(count), key=lambda row: rank.get(int(faces[row]), len(rank)))
+            write_rows(rows[best : best + 1], target)
+            start += count
 
 
-def _table(data: bytes) -> pd.DataFrame:
-    """Parse the cells of OpenFace's columns into numbers; other columns are dropped unread."""
-    if len(data) > MOST_BYTES:
-        raise InvalidOpenFaceCsv(
-            f"The OpenFace CSV has {len(data):,} bytes, at most {MOST_BYTES:,} are accepted."
-        )
-    try:
-        text = data.decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise InvalidOpenFaceCsv(
-            f"The OpenFace CSV is not UTF-8 text (byte {error.start})."
-        ) from error
-    header, *lines = text.replace("\r\n", "\n").split("\n")
-    names = [name.strip() for name in header.split(",")]
-    names = ["face_id" if name == "face" else name for name in names]
-    _check_names(names)
-    names = [name if name in INDEX else f"unread {i}" for i, name in enumerate(names)]
-    _check_lines(lines, len(names))
-
-    def parse(cell_type: type) -> pd.DataFrame:
-        return pd.read_csv(
-            io.StringIO("\n".join(lines)),
-            names=names,
-            usecols=[position for position, name in enumerate(names) if name in INDEX],
-            dtype=cell_type,
-            quoting=csv.QUOTE_NONE,
-            skipinitialspace=True,
-            skip_blank_lines=False,
-            keep_default_na=False,
-            na_values=list(_MISSING),
-        )
-
-    try:
-        return parse(np.float64)
-    except ValueError as error:
-        cells = parse(str)
-        for name in map(str, cells):
-            numbers = pd.to_numeric(cells[name], errors="coerce")
-            _refuse(name, cells[name], (numbers.isna() & cells[name].notna()), "a number")
-        raise InvalidOpenFaceCsv(f"The OpenFace CSV is not a table of numbers: {error}") from error
+def _shown(frames: Iterator[Frame], seconds: float) -> Iterator[Frame]:
+    """Pass pictures on with a progress bar over the clip's seconds (0 = unknown)."""
+    form = "{l_bar}{bar}| {n:.1f} of {total:.1f} s [{elapsed}<{remaining}]"
+    with tqdm(
+        total=seconds or None, desc="faces", bar_format=form if seconds else None, disable=None
+    ) as bar:
+        reached = 0.0
+        for frame in frames:
+            yield frame
+            bar.update(frame.seconds - reached)
+            reached = frame.seconds
 
 
-def _check_lines(lines: Sequence[str], columns: int) -> None:
-    if not lines:
-        raise InvalidOpenFaceCsv("The OpenFace CSV has no rows below its header.")
-    if len(lines) > MOST_ROWS:
-        raise InvalidOpenFaceCsv(
-            f"The OpenFace CSV has {len(lines):,} rows, at most {MOST_ROWS:,} are accepted."
-        )
-    for number, line in enumerate(lines, start=2):
-        cells = line.count(",") + 1
-        if cells != columns:
-            raise InvalidOpenFaceCsv(
-                f"Line {number} of the OpenFace CSV has {cells} cells; its header has {columns}."
-            )
+def _camera(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Camera | None:
+    given = [getattr(options, name) for name in ("fx", "fy", "cx", "cy")]
+    if all(value is None for value in given):
+        return None
+    if any(value is None for value in given):
+        parser.error("a camera needs all of --fx, --fy, --cx and --cy (px of the original picture)")
+    return Camera(*given)
 
 
-def _check_names(names: Sequence[str]) -> None:
-    if len(names) > MOST_COLUMNS:
-        raise InvalidOpenFaceCsv(
-            f"The OpenFace CSV has {len(names)} columns, at most {MOST_COLUMNS} are accepted."
-        )
-    twice = sorted({name for name in names if names.count(name) > 1 and name in INDEX})
-    if twice:
-        raise InvalidOpenFaceCsv(f"The OpenFace CSV has a column twice: {', '.join(twice[:5])}.")
-    missing = [name for name in group("au_intensity").columns if name not in names]
-    if missing:
-        raise InvalidOpenFaceCsv(
-            f"The OpenFace CSV lacks {', '.join(missing)}. Its first line must name OpenFace 2.x's "
-            "columns; run FeatureExtraction with -aus."
-        )
-
-
-def _values(table: pd.DataFrame) -> NDArray[np.float32]:
-    """Put checked cells into (rows, 714); columns that are missing are made up for or NaN."""
-    ranges = {
-        name: _RANGES[part.name] for part in GROUPS if part.name in _RANGES for name in part.columns
-    }
-    values = np.full((len(table), len(COLUMNS)), np.nan, np.float32)
-    for name in map(str, table):
-        low, high = ranges.get(name, (-_LARGEST, _LARGEST))
-        column = table[name]
-        _refuse(name, column, (column < low) | (column > high), f"{low:g} to {high:g}")
-        values[:, INDEX[name]] = column
-    return _with_defaults(values, table)
-
-
-def _refuse(name: str, cells: pd.Series, wrong: pd.Series, expected: str) -> None:
-    if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        raise InvalidOpenFaceCsv(
-            f"Column {name} of the OpenFace CSV holds {str(cells.iloc[row])[:40]!r} in line "
-            f"{row + 2}; expected {expected}."
-        )
-
-
-def _with_defaults(values: NDArray[np.float32], table: pd.DataFrame) -> NDArray[np.float32]:
-    """Fill the bookkeeping that is missing; OpenFace's image mode has none of it."""
-    whole = table[list(group("au_intensity").columns)].notna().all(axis=1)
-    rows = np.arange(1, len(values) + 1)
-    defaults: dict[str, ArrayLike] = {"frame": rows, "face_id": 0, "success": whole}
-    for name, default in (defaults | {"confidence": 1}).items():
-        if name not in table:
-            values[:, INDEX[name]] = default
-    if "timestamp" not in table:
-        values[:, INDEX["timestamp"]] = (values[:, INDEX["frame"]] - 1) / FRAMES_PER_SECOND
-    for name in _BOOKKEEPING:
-        if name in table:
-            _refuse(name, table[name], table[name].isna(), "a number")
-    # A row with a face has all intensities: half a row is a broken file, not a missing face.
-    success = values[:, INDEX["success"]] == 1
-    for name in group("au_intensity").columns:
-        _refuse(name, table[name], table[name].isna() & success, "a number")
-    return values
-
-
-def _one_face(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """Pick one row a picture, in the order of time, and count the most faces in a picture."""
-    frame, face = values[:, INDEX["frame"]], values[:, INDEX["face_id"]]
-    seen = values[:, INDEX["success"]] == 1
-    _, per_picture = np.unique(frame[seen], return_counts=True)
-    confidence = np.where(seen, values[:, INDEX["confidence"]], 0)
-    ids, which = np.unique(face, return_inverse=True)
-    trust = np.bincount(which, weights=confidence, minlength=len(ids))[which]
-    order = np.lexsort((-trust, ~seen, frame))
-    _, first = np.unique(frame[order], return_index=True)
-    chosen = values[order[first]]
-    by_time = np.argsort(chosen[:, INDEX["timestamp"]], kind="stable")
-    return chosen[by_time], int(per_picture.max(initial=0))
-
-
-def _resample(
-    values: NDArray[np.float32], steps_per_second: int, longest_seconds: float
-) -> NDArray[np.float32]:
-    """Pick (steps, 714): the first row at or after each tick since the first row, none twice."""
-    seconds = values[:, INDEX["timestamp"]].astype(np.float64)
-    if seconds[-1] > longest_seconds:
-        raise InvalidOpenFaceCsv(
-            f"The OpenFace CSV goes on until {seconds[-1]:.1f} s, at most {longest_seconds:g} s "
-            "are accepted."
-        )
-    ticks = np.floor((seconds - seconds[0] + TICK_TOLERANCE) * steps_per_second)
-    return values[np.diff(ticks, prepend=-1) > 0]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the built-in tracker's view of a clip as an OpenFace CSV."""
-    # Imported here: reading a CSV needs neither a decoder nor MediaPipe.
-    from preprocessing.decode import ClipReader
-    from preprocessing.face import FaceTracker
-
-    parser = argparse.ArgumentParser(prog="python -m preprocessing.openface", description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write a clip's CSV; the exit code says whether it worked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m preprocessing.openface",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("clip", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True, help="the CSV to write")
-    parser.add_argument("--rate", type=int, default=30, help="pictures a second (30)")
+    parser.add_argument("--rate", type=float, help="pictures a second; all if left out")
+    parser.add_argument(
+        "--faces",
+        choices=("speaker", "largest", "all"),
+        default="speaker",
+        help="whose rows to write: the face whose mouth moves with the sound, the largest, or all",
+    )
+    for name, what in (
+        ("fx", "focal length"),
+        ("fy", "focal length"),
+        ("cx", "principal point"),
+        ("cy", "principal point"),
+    ):
+        parser.add_argument(f"--{name}", type=float, help=f"camera's {what} (px)")
     options = parser.parse_args(arguments)
-    with FaceTracker() as tracker:
-        frames = ClipReader(options.clip, DecodeLimits()).frames(options.rate)
-        write_csv(tracker.analyse(frames, steps_per_second=options.rate), options.out)
+    camera = _camera(options, parser)
+    partial = options.out.with_name(options.out.name + ".partial")
+    try:
+        reader = ClipReader(options.clip, DecodeLimits(seconds=float("inf")))
+        sound = reader.sound() if options.faces == "speaker" else None
+        rate = options.rate or EVERY_PICTURE
+        frames = _shown(reader.frames(rate), reader.promised)
+        with FaceTracker() as tracker, partial.open("w", encoding="utf-8", newline="") as target:
+            pictures = tracker.rows(frames, steps_per_second=rate, camera=camera)
+            if options.faces == "all":
+                extract_all(pictures, target)
+            else:
+                extract_one(pictures, sound, target)
+        partial.replace(options.out)
+    except (PreprocessingError, OSError) as error:
+        partial.unlink(missing_ok=True)
+        sys.stderr.write(f"{options.clip}: {error}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

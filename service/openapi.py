@@ -63,10 +63,20 @@ PREDICT_EXAMPLE: dict[str, Any] = {
     "seen": {
         "text": {"present": True, "tokens": 12, "truncated": False},
         "audio": {"present": True, "seconds": 3.1, "level_dbfs": -23.4},
-        "video": {"present": True, "frames": 31, "face_share": 0.97, "source": "built-in"},
+        "video": {
+            "present": True,
+            "frames": 31,
+            "face_share": 0.97,
+            "source": "built-in",
+            "faces": 2,
+            "chosen_by": "size",
+        },
     },
     "warnings": [
-        {"code": "several_faces", "message": "2 faces were seen; the largest one was followed."}
+        {
+            "code": "several_faces",
+            "message": "Up to 2 faces were seen at once; the largest one was used.",
+        }
     ],
     "timings_ms": {
         "upload": 3.2,

@@ -140,6 +140,8 @@ def _seen(report: Report) -> schemas.Seen:
             frames=face.frames if face else 0,
             face_share=face.frames_with_face / face.frames if face and face.frames else 0.0,
             source=face.source if face else None,
+            faces=face.faces if face else 0,
+            chosen_by=face.chosen_by if face else None,
         ),
     )
 

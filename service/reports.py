@@ -30,12 +30,13 @@ class AudioReport(_Part):
 
 
 class FaceReport(_Part):
-    """Pictures looked at, those with a face, most faces in one, and which tracker saw them."""
+    """Pictures looked at, those with a face, most faces in one, who saw them, why this face."""
 
     frames: int
     frames_with_face: int
     faces: int
     source: Literal["built-in", "openface_csv"]
+    chosen_by: Literal["only", "speech", "size", "confidence"]
 
 
 class CautionReport(_Part):

@@ -110,6 +110,11 @@ class SeenVideo(Shape):
     source: Literal["built-in", "openface_csv"] | None = Field(
         description="Who found the face: the built-in tracker, or the uploaded OpenFace CSV."
     )
+    faces: int = Field(description="Most faces seen in one picture.")
+    chosen_by: Literal["only", "speech", "size", "confidence"] | None = Field(
+        description="Whose face was used: the only one, the one whose mouth moves with the sound, "
+        "the largest, or the one that the uploaded CSV is surest of; null without a picture."
+    )
 
 
 class Seen(Shape):

@@ -129,6 +129,7 @@ def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
             "frames_with_face": face.frames_with_face,
             "faces": face.faces,
             "source": face.source,
+            "chosen_by": face.chosen_by,
         },
         "cautions": [asdict(caution) for caution in features.cautions],
         "timings_ms": features.timings_ms,

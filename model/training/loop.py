@@ -91,11 +91,17 @@ def epoch_batches(
     stretch = 50 * recipe.batch_size
     batches = []
     for start in range(0, len(order), stretch):
-        near = sorted(order[start : start + stretch], key=lambda i: cost(items[i][0]))
+        near = sorted(order[start : start + stretch], key=lambda i: likeness(items[i][0], recipe))
         batches += [near[i : i + recipe.batch_size] for i in range(0, len(near), recipe.batch_size)]
     for index in random.permutation(len(batches)):
         chosen = [items[i] for i in batches[index]]
         yield [sample for sample, _ in chosen], np.stack([target for _, target in chosen])
+
+
+def likeness(sample: Sample, recipe: Recipe) -> tuple[str, int]:
+    """What samples of a batch have in common: their cost, and first, if asked for, their kind."""
+    kind = "+".join(sorted(sample.modalities)) if recipe.batches_of_a_kind else ""
+    return kind, cost(sample)
 
 
 def epoch_length(parts: Sequence[Part], recipe: Recipe) -> int:

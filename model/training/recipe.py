@@ -46,6 +46,9 @@ class Recipe:
         corpora: what to learn from and to select by.
         epochs: passes over the corpora.
         batch_size: samples a step.
+        batches_of_a_kind: put clips that have the same modalities together, so that less is
+            padded. Such batches are not like the whole, so batch norm keeps the statistics that
+            `start_from` has.
         encoder_rate: peak learning rate of the encoders' changes.
         fusion_rate: peak learning rate of everything else.
         fresh_rate: peak learning rate of what reads voice and face from the features, where
@@ -77,6 +80,7 @@ class Recipe:
     changes: dict[str, Any] = field(default_factory=dict)
     epochs: int = 1
     batch_size: int = 32
+    batches_of_a_kind: bool = False
     encoder_rate: float = 3e-4
     fusion_rate: float = 5e-4
     fresh_rate: float | None = None

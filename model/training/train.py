@@ -157,7 +157,7 @@ def train(
         spread,
         validate=partial(validate, corpora=validation, device=device),
         save=partial(save, checkpoint),
-        frozen=_encoders(model) if recipe.freeze_encoders else (),
+        frozen=_kept(model, recipe),
     )
     _write_record(out, recipe, progress, {u.name: features / f"{u.name}.npz" for u, _ in loaded})
     return checkpoint
@@ -220,6 +220,14 @@ def _build(
 
 def _encoders(model: nn.Module) -> list[nn.Module]:
     return [m for m in (getattr(model, name, None) for name in _ENCODERS) if m is not None]
+
+
+def _kept(model: nn.Module, recipe: Recipe) -> list[nn.Module]:
+    """What stays in evaluation mode: frozen encoders, and batch norm where batches are uneven."""
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d)]
+    return (_encoders(model) if recipe.freeze_encoders else []) + (
+        norms if recipe.batches_of_a_kind else []
+    )
 
 
 def _write_record(out: Path, recipe: Recipe, progress: Progress, data: dict[str, Path]) -> None:

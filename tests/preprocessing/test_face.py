@@ -17,7 +17,6 @@ from preprocessing.clip import DecodeLimits, FaceFeatures, Frame
 from preprocessing.decode import ClipReader
 from preprocessing.face import (
     UNSUPPORTED_COLUMNS,
-    Box,
     FaceTracker,
     enlarge_small_still,
 )
@@ -121,6 +120,7 @@ def test_the_followed_face_stays_the_same_and_both_are_counted(tracker: FaceTrac
     assert found.faces == 2
     middle = points(found.values, "", "xy").mean(1)
     assert middle[:2, 0] == pytest.approx((320, 320), abs=60)
+    assert found.chosen_by == "size"
 
 
 def test_only_the_first_picture_of_a_tick_is_analysed(tracker: FaceTracker) -> None:
@@ -141,13 +141,6 @@ def test_stills(tracker: FaceTracker) -> None:
     assert found.frames_with_face == 1
     units = found.values[:, indices(group("au_intensity").columns)]
     assert ((units >= 0) & (units <= 5)).all()
-
-
-def test_overlap_of_boxes() -> None:
-    box = Box(0, 0, 4, 3, score=0.9)
-    assert box.overlap(box) == 1
-    assert box.overlap(Box(2, 0, 4, 3, score=0.9)) == pytest.approx(6 / 18)
-    assert box.overlap(Box(4, 0, 4, 3, score=0.9)) == 0
 
 
 def test_starting_and_using_the_tracker_writes_nothing() -> None:

@@ -13,8 +13,8 @@ from examples.sample_clip import TRANSCRIPT, timed_portraits, voice, write_clip
 from preprocessing.clip import AudioFeatures, ClipFeatures, DecodeLimits, FaceFeatures, TextFeatures
 from preprocessing.errors import ClipTooLong, EmptyTranscript, InvalidOpenFaceCsv, UndecodableClip
 from preprocessing.features import extract
-from preprocessing.openface import write_csv
 from preprocessing.openface_columns import COLUMNS, INDEX
+from preprocessing.openface_csv import write_header, write_rows
 from preprocessing.schema import AUDIO_COLUMNS, VIDEO_COLUMNS, feature_schema
 from preprocessing.tensors import to_sample
 
@@ -89,7 +89,8 @@ def test_an_openface_file_takes_the_place_of_the_pictures(talking_clip: bytes) -
     built_in = extract(talking_clip, "words")
     assert built_in.face is not None
     table = io.StringIO()
-    write_csv(built_in.face, table)
+    write_header(table)
+    write_rows(built_in.face.values, table)
     csv = table.getvalue().encode()
     features = extract(talking_clip, "words", openface_csv=csv)
     assert features.face is not None
