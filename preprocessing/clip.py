@@ -71,7 +71,8 @@ class Caution:
 
     Codes: ``no_video``, ``no_face``, ``few_faces`` (a face in under half of the frames),
     ``several_faces``, ``no_audio``, ``silent_audio``, ``short_audio``, ``text_truncated``,
-    ``clip_damaged`` (decoding stopped early or skipped packets).
+    ``clip_damaged`` (decoding stopped early or skipped packets). The service adds
+    ``openface_failed``.
     """
 
     code: str

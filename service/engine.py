@@ -7,17 +7,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from preprocessing.errors import InvalidOpenFaceCsv
 from service.batching import Batcher, Scored
 from service.errors import Draining, NotReady, WorkerFailed
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
-from service.reports import Report
+from service.openface_runner import OpenFaceFailed, OpenFaceRunner
+from service.reports import CautionReport, Report
 from service.settings import MIB, Settings
 from service.uploads import Upload
 from service.worker import Job, WorkerLimits, extract_clip, prepare_worker
@@ -70,6 +73,15 @@ class Engine:
             handler=extract_clip,
             preload=("service.worker_warm",),
         )
+        self._openface = (
+            OpenFaceRunner(
+                settings.openface_binary,
+                seconds=settings.openface_seconds,
+                at_once=settings.worker_count,
+            )
+            if settings.openface_binary
+            else None
+        )
         metrics.watch(
             waiting_for_worker=lambda: self.pool.waiting,
             waiting_for_model=lambda: self._batcher.waiting if self._batcher else 0,
@@ -119,6 +131,8 @@ class Engine:
             reasons.append(f"workers do not start: {self.pool.failure}")
         elif not self.pool.warm:
             reasons.append("no worker is warm yet")
+        if self._openface is not None and (reason := self._openface.reason()):
+            reasons.append(reason)
         return reasons
 
     @property
@@ -165,6 +179,9 @@ class Engine:
     async def answer(self, upload: Upload) -> tuple[Report, Scored, dict[str, float]]:
         """Score an upload.
 
+        With an operator's OpenFace its rows take the place of the built-in tracker's; where it
+        fails, the built-in tracker is used and a warning says so.
+
         Returns:
             What was seen, the score, and the time of each stage (ms).
 
@@ -175,17 +192,25 @@ class Engine:
             raise NotReady("The model is not loaded.")
         settings = self.settings
         started = time.perf_counter()
-        report, arrays = await self.pool.extract(
-            Job(
-                video=upload.video,
-                transcript=upload.transcript,
-                transcript_suffix=upload.transcript_suffix,
-                openface=upload.openface,
-                max_seconds=settings.max_clip_seconds,
-                max_pixels=settings.max_clip_pixels,
-                max_streams=settings.max_clip_streams,
-            )
+        table, warning = await self._openface_table(upload)
+        tabled = 1000 * (time.perf_counter() - started)
+        started = time.perf_counter()
+        job = Job(
+            video=upload.video,
+            transcript=upload.transcript,
+            transcript_suffix=upload.transcript_suffix,
+            openface=table,
+            max_seconds=settings.max_clip_seconds,
+            max_pixels=settings.max_clip_pixels,
+            max_streams=settings.max_clip_streams,
         )
+        try:
+            report, arrays = await self.pool.extract(job)
+        except InvalidOpenFaceCsv as error:
+            if upload.openface is not None:
+                raise
+            table, warning = None, _instead(error)
+            report, arrays = await self.pool.extract(replace(job, openface=None))
         extracted = 1000 * (time.perf_counter() - started)
         scored = await self._batcher.score(self._sample(arrays))
         for stage, milliseconds in report.timings_ms.items():
@@ -197,7 +222,18 @@ class Engine:
             "batch": scored.wait_ms,
             "model": scored.model_ms,
         }
-        return report, scored, timings
+        if self._openface is not None:
+            timings["openface"] = tabled
+        return _with_openface(report, table, upload, warning), scored, timings
+
+    async def _openface_table(self, upload: Upload) -> tuple[bytes | None, str | None]:
+        """The OpenFace file to go by, if there is one, and what to warn of."""
+        if upload.openface is not None or self._openface is None:
+            return upload.openface, None
+        try:
+            return await self._openface.run(upload.video), None
+        except OpenFaceFailed as error:
+            return None, _instead(error)
 
     def _sample(self, arrays: bytes) -> Sample:
         """Check the arrays that a worker sent against the schema.
@@ -276,6 +312,24 @@ class Engine:
         import torch
 
         return torch.cuda.memory_allocated(self.predictor.device)
+
+
+def _instead(error: Exception) -> str:
+    log.warning("OpenFace failed on a clip", reason=str(error))
+    return f"{str(error).rstrip('.')}; the built-in tracker was used instead."
+
+
+def _with_openface(
+    report: Report, table: bytes | None, upload: Upload, warning: str | None
+) -> Report:
+    """The report, with what it cannot know: where the file came from that a worker was given."""
+    changes: dict[str, object] = {}
+    if report.face is not None and table is not None and upload.openface is None:
+        changes["face"] = report.face.model_copy(update={"source": "openface"})
+    if warning is not None:
+        caution = CautionReport(code="openface_failed", message=warning)
+        changes["cautions"] = (*report.cautions, caution)
+    return report.model_copy(update=changes)
 
 
 STAGES = frozenset({"decode", "text", "audio", "face"})

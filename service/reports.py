@@ -35,7 +35,7 @@ class FaceReport(_Part):
     frames: int
     frames_with_face: int
     faces: int
-    source: Literal["built-in", "openface_csv"]
+    source: Literal["built-in", "openface_csv", "openface"]
     chosen_by: Literal["only", "speech", "size", "confidence"]
 
 

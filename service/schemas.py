@@ -107,8 +107,9 @@ class SeenVideo(Shape):
     present: bool = Field(description="False if there is no picture, or no face in any.")
     frames: int = Field(description="Pictures looked at, ten a second.")
     face_share: float = Field(ge=0, le=1, description="Share of these with a face.")
-    source: Literal["built-in", "openface_csv"] | None = Field(
-        description="Who found the face: the built-in tracker, or the uploaded OpenFace CSV."
+    source: Literal["built-in", "openface_csv", "openface"] | None = Field(
+        description="Who found the face: the built-in tracker, the uploaded OpenFace CSV, or the "
+        "operator's OpenFace."
     )
     faces: int = Field(description="Most faces seen in one picture.")
     chosen_by: Literal["only", "speech", "size", "confidence"] | None = Field(

@@ -71,6 +71,13 @@ class Settings(BaseSettings):
         default=4096 * 2304, ge=1, description="Most pixels a frame, width x height (px)."
     )
     max_clip_streams: int = Field(default=32, ge=1, description="Most streams in a container.")
+    openface_binary: Path | None = Field(
+        default=None,
+        description="OpenFace's FeatureExtraction, to be used in place of the built-in tracker.",
+    )
+    openface_seconds: float = Field(
+        default=40.0, gt=0, description="Longest time that OpenFace may take for one clip (s)."
+    )
     queue_clips: int = Field(
         default=32, ge=1, description="Clips that may wait for a worker; more are answered 429."
     )

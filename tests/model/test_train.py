@@ -143,6 +143,20 @@ def test_samples_keep_their_labels_and_like_lengths_are_together() -> None:
     assert all(first[1] <= second[0] for first, second in pairwise(spans))
 
 
+def test_batches_of_a_kind_hold_clips_with_the_same_modalities() -> None:
+    # All cost the same.
+    kinds = [(1, 2, 2), (2, 0, 0), (0, 8, 0), (0, 0, 8)]
+    samples = [make_sample(i, *kinds[i % 4]) for i in range(64)]
+    targets = np.zeros((64, 2), np.float32)
+    parts = [Part(CorpusUse("mixed"), samples, targets, Augmentation())]
+    spread = Spread(np.ones(5, np.float32), np.ones(3, np.float32))
+    for together in (False, True):
+        recipe = _recipe(batch_size=8, batches_of_a_kind=together)
+        batches = list(epoch_batches(parts, recipe, spread, np.random.default_rng(1)))
+        mixed = [len({sample.modalities for sample in batch}) > 1 for batch, _ in batches]
+        assert any(mixed) != together
+
+
 def test_batches_come_in_random_order() -> None:
     orders = {tuple(_epoch(seed, _recipe(batch_size=5), 2.0)[0][1].tolist()) for seed in range(8)}
     assert len(orders) > 1
@@ -286,6 +300,17 @@ def test_frozen_encoders_stay_as_published(tmp_path: Path, tiny_encoder: Path) -
         for encoder in ("global_encoder", "local_encoder"):
             found = model.get_parameter(f"{encoder}.{name}")
             assert torch.equal(found, tensor.half().float()), name
+
+
+def test_batch_norm_rests_where_batches_are_of_a_kind(tmp_path: Path, tiny_encoder: Path) -> None:
+    _voices(tmp_path, 32, 8)
+    moved = []
+    for together in (False, True):
+        recipe = _recipe(validations=1, batches_of_a_kind=together)
+        out = tmp_path / str(together)
+        weights = load_file(train(recipe, tmp_path, out, device=CPU, encoder_folder=tiny_encoder))
+        moved.append(bool(weights["global_path.convolution.norm.running_mean"].any()))
+    assert moved == [True, False]
 
 
 def test_a_run_goes_on_from_a_checkpoint(tmp_path: Path, run: Path, tiny_encoder: Path) -> None:

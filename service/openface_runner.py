@@ -1,0 +1,104 @@
+"""An operator's own OpenFace: its FeatureExtraction in place of the built-in face tracker.
+
+OpenFace's licence forbids shipping it, so the binary is mounted and named by a setting. It runs
+without a shell, in a folder of its own, for one clip at a time and within a deadline. What it
+wrote decides, not its exit code, which says little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+from asyncio.subprocess import DEVNULL, Process
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from preprocessing.openface_csv import MOST_BYTES
+
+FLAGS: Final = ("-2Dfp", "-3Dfp", "-pdmparams", "-pose", "-gaze", "-aus")
+"""Ask FeatureExtraction for every column, and for none of its pictures and videos."""
+
+_PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "LANG")
+"""Environment variables that the binary sees; ours may hold secrets."""
+
+
+class OpenFaceFailed(Exception):
+    """OpenFace gave no file for a clip; the message says why."""
+
+
+class OpenFaceRunner:
+    """Runs the binary, a few at a time.
+
+    Args:
+        binary: OpenFace's FeatureExtraction.
+        seconds: longest time for one clip (s).
+        at_once: most processes at a time.
+    """
+
+    def __init__(self, binary: Path, *, seconds: float, at_once: int) -> None:
+        self._binary = binary
+        self._seconds = seconds
+        self._places = asyncio.Semaphore(at_once)
+
+    def reason(self) -> str | None:
+        """Why it cannot be run, or None."""
+        if not self._binary.is_file():
+            return f"DPDF_OPENFACE_BINARY names {self._binary}, and there is no such file"
+        if not os.access(self._binary, os.X_OK):
+            return f"DPDF_OPENFACE_BINARY names {self._binary}, which may not be executed"
+        return None
+
+    async def run(self, video: bytes) -> bytes:
+        """The CSV of a clip.
+
+        Cancelling this call ends the process.
+
+        Raises:
+            OpenFaceFailed: nothing was written in time, or too much.
+        """
+        async with self._places:
+            with tempfile.TemporaryDirectory(prefix="openface-") as name:
+                folder = Path(name)
+                clip = folder / "clip.mp4"
+                await asyncio.to_thread(clip.write_bytes, video)
+                await self._execute(clip, folder)
+                written = folder / "clip.csv"
+                if not written.is_file() or not written.stat().st_size:
+                    raise OpenFaceFailed("OpenFace wrote no file")
+                if written.stat().st_size > MOST_BYTES:
+                    raise OpenFaceFailed(f"OpenFace wrote more than {MOST_BYTES:,} bytes")
+                return await asyncio.to_thread(written.read_bytes)
+
+    async def _execute(self, clip: Path, folder: Path) -> None:
+        arguments = ("-f", str(clip), "-out_dir", str(folder), "-of", "clip", *FLAGS)
+        environment = {key: os.environ[key] for key in _PASSED if key in os.environ}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._binary,
+                *arguments,
+                cwd=folder,
+                env=environment | {"HOME": str(folder)},
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise OpenFaceFailed(f"OpenFace cannot be started ({error.strerror})") from error
+        try:
+            async with asyncio.timeout(self._seconds):
+                await process.wait()
+        except TimeoutError as error:
+            raise OpenFaceFailed(f"OpenFace took more than {self._seconds:g} s") from error
+        finally:
+            await _end(process)
+
+
+async def _end(process: Process) -> None:
+    """Kill the process and whatever it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
