@@ -27,6 +27,9 @@ from model.intervals import COVERAGE, IntervalRule
 from model.training.datasets import Corpus, load_corpus
 from model.training.evaluate import answer
 
+LEAST_SAMPLES = round(COVERAGE / (1 - COVERAGE))
+"""With fewer validation samples no error is rare enough to bound the wanted share."""
+
 SLOPES = np.linspace(0.0, 1.0, 21)
 """Candidates for s."""
 
@@ -89,8 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     schema = loaded[options.words[0]].schema
     model, header = load_checkpoint(options.checkpoint, schema=schema)
 
-    def rule_for(names: Sequence[str], modalities: Sequence[str]) -> IntervalRule:
+    def rule_for(names: Sequence[str], modalities: Sequence[str]) -> IntervalRule | None:
         corpora: list[Corpus] = [loaded[name].only(modalities) for name in names]
+        corpora = [corpus for corpus in corpora if len(corpus)]
+        if sum(map(len, corpora)) < LEAST_SAMPLES:
+            return None
         scores = [answer(model, c.samples, device=torch.device("cpu")).scores for c in corpora]
         return fit_rule(scores, [corpus.scores for corpus in corpora])
 
@@ -98,8 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for size in (1, 2, 3):
         for chosen in combinations(MODALITIES, size):
             rule = rule_for(options.words if "text" in chosen else options.other, chosen)
-            intervals[frozenset(chosen)] = rule
-            line = {"modalities": "+".join(chosen)} | asdict(rule)
+            line: dict[str, object] = {"modalities": "+".join(chosen)}
+            if rule is None:
+                line["no_interval"] = f"fewer than {LEAST_SAMPLES} validation samples"
+            else:
+                intervals[frozenset(chosen)] = rule
+                line |= asdict(rule)
             sys.stdout.write(json.dumps(line) + "\n")
     save_checkpoint(options.checkpoint, model, replace(header, intervals=intervals))
 

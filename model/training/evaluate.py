@@ -85,10 +85,19 @@ def report(corpus: Corpus, answers: Answers) -> dict[str, object]:
 
 
 def interval_report(intervals: Intervals, corpus: Corpus, answers: Answers) -> dict[str, object]:
-    """Share of the labels inside the intervals, and the intervals' mean width (scale points)."""
-    rules = [intervals[sample.modalities] for sample in corpus.samples]
-    ends = np.array([r.around(float(s)) for r, s in zip(rules, answers.scores, strict=True)])
-    inside = (ends[:, 0] <= corpus.scores + 1e-6) & (corpus.scores - 1e-6 <= ends[:, 1])
+    """Share of the labels inside the intervals, and the intervals' mean width (scale points).
+
+    Clips with modalities that have no rule are left out.
+    """
+    rules = [intervals.get(sample.modalities) for sample in corpus.samples]
+    calibrated = np.array([rule is not None for rule in rules])
+    if not calibrated.any():
+        return {}
+    ends = np.array(
+        [r.around(float(s)) for r, s in zip(rules, answers.scores, strict=True) if r is not None]
+    )
+    labels = corpus.scores[calibrated]
+    inside = (ends[:, 0] <= labels + 1e-6) & (labels - 1e-6 <= ends[:, 1])
     return {"covered": float(inside.mean()), "interval_width": float(np.ptp(ends, axis=1).mean())}
 
 

@@ -12,6 +12,7 @@ from model.checkpoint import CheckpointHeader, read_header, save_checkpoint
 from model.intervals import COVERAGE, IntervalRule, from_json, to_json
 from model.predictor import Predictor
 from model.training.calibrate import fit_rule, main
+from model.training.evaluate import main as evaluate_main
 from tests.model.conftest import SCHEMA, TINY, Labelled, make_model, make_sample, write_corpus
 
 
@@ -112,6 +113,25 @@ def test_calibration_is_by_the_modalities_a_clip_has(checkpoint: Path, tmp_path:
     assert whole.interval is not None
     assert silent.interval is not None
     assert whole.interval[0] <= max(-3, min(3, whole.raw_score)) <= whole.interval[1]
+
+
+def test_too_few_samples_give_no_interval(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoken = [Labelled(make_sample(i, 5, 6 * (i < 8), 0), 1.0, f"s{i}", "valid") for i in range(9)]
+    write_corpus(tmp_path / "spoken.npz", spoken)
+    folder = ["--features", str(tmp_path)]
+    main([str(checkpoint), *folder, "--words", "spoken", "--other", "spoken"])
+    # Nine have words, just enough: the largest error is the 90 % quantile. Eight have sound.
+    rules = read_header(checkpoint).intervals
+    assert {"+".join(sorted(key)) for key in rules} == {
+        *("text", "audio+text", "text+video", "audio+text+video")
+    }
+    assert '"audio", "no_interval": "fewer than 9 validation samples"' in capsys.readouterr().out
+    evaluate_main(
+        ["spoken:valid", "--checkpoint", str(checkpoint), *folder, "--modalities", "audio"]
+    )
+    assert "covered" not in capsys.readouterr().out
 
 
 def test_a_damaged_rule_is_refused() -> None:
