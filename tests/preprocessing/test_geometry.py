@@ -113,6 +113,10 @@ def test_irises_in_the_middle_look_straight_ahead() -> None:
     # The left and the right eye mirror each other.
     assert found.vectors[0] * (-1, 1, 1) == pytest.approx(found.vectors[1])
     assert (found.vectors[:, 2] < -0.9).all()
+    # Each looks along its own ray to the camera: 34 mm beside the axis, 400 mm away less the depth.
+    ray = looking().mesh[[33, 133], 0].mean() - CAMERA.cx
+    assert found.vectors[0, 0] / -found.vectors[0, 2] == pytest.approx(-ray / CAMERA.fx, rel=1e-3)
+    assert found.vectors[0, 0] > 0.05
 
 
 @settings(max_examples=10, deadline=None)
