@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from preprocessing.geometry import RIGID_FACE, RIGID_VERTICES, VERTICES, Camera, Head
+from preprocessing.geometry import (
+    JAW_FACE,
+    JAW_VERTICES,
+    RIGID_FACE,
+    RIGID_VERTICES,
+    VERTICES,
+    Camera,
+    Head,
+)
 
 REAL_OPENFACE = Path(__file__).parents[2] / ".." / "shared" / "openface"
 CAMERA = Camera(fx=500.0, fy=500.0, cx=320.0, cy=240.0)
@@ -17,9 +25,10 @@ TRANSLATION = (17.0, -29.0, 610.0)
 
 
 def head_points() -> NDArray[np.float64]:
-    """(478, 3) mm in head axes: the rigid points in their places, the others anywhere before."""
+    """(478, 3) mm in head axes: rigid points and jaw in place, the others anywhere before."""
     points = np.random.default_rng(3).uniform((-40, -60, -30), (40, 80, 20), (VERTICES, 3))
     points[RIGID_VERTICES] = RIGID_FACE
+    points[JAW_VERTICES] = JAW_FACE
     return points
 
 
