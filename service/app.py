@@ -9,10 +9,12 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from preprocessing.errors import PreprocessingError
 from service import problems
+from service.access import Access
 from service.bodies import BodyLimits
 from service.engine import Engine
 from service.errors import ServiceError
@@ -58,7 +60,7 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
         lifespan=lifespan,
     )
     app.state.engine = engine
-    app.include_router(predict_router(engine))
+    app.include_router(predict_router(engine, Access(settings)))
     app.include_router(health_router(engine))
     for kind in (
         ServiceError,
@@ -76,7 +78,15 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
         metrics=metrics,
     )
     app.add_middleware(problems.AnswerUnexpected)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
     app.add_middleware(Telemetry, metrics=metrics)
-    document = openapi_of(app)
+    document = openapi_of(app, with_keys=bool(settings.keys))
     app.openapi = lambda: document  # type: ignore[method-assign]
     return app

@@ -9,6 +9,8 @@
     │   └── UnexpectedField
     ├── ClipTooCostly            422  decoding hit the worker's memory or CPU limit
     ├── UploadTooSlow            408  the body did not arrive in time
+    ├── Unauthorised             401  no API key, or one that is not known
+    ├── TooOften                 429  a key's requests of the last minute are used up
     ├── Overloaded               429  a bounded queue, or the memory for uploads, is full
     ├── NotReady                 503  still loading, or not able to serve any more
     │   └── Draining             503  shutting down
@@ -81,6 +83,14 @@ class UploadTooSlow(ServiceError):
     """The body did not arrive within the upload timeout."""
 
 
+class Unauthorised(ServiceError):
+    """The request carries no API key that is known."""
+
+
+class TooOften(ServiceError):
+    """The caller has used up the requests that its key allows."""
+
+
 class Overloaded(ServiceError):
     """More work than the bounded queues admit."""
 
@@ -144,6 +154,8 @@ ANSWERS: dict[type[Exception], Answer] = {
     MissingField: Answer(422, "missing_field", "Missing field"),
     UnexpectedField: Answer(422, "unexpected_field", "Unexpected field"),
     ClipTooCostly: Answer(422, "clip_too_costly", "Clip too costly to decode", param="video"),
+    Unauthorised: Answer(401, "unauthorised", "API key needed"),
+    TooOften: Answer(429, "too_often", "Too often"),
     Overloaded: Answer(429, "overloaded", "Too many requests"),
     NotReady: Answer(503, "not_ready", "Not ready"),
     Draining: Answer(503, "shutting_down", "Shutting down"),

@@ -107,6 +107,9 @@ EXAMPLE_DETAILS = {
     "application/octet-stream.",
     "missing_field": "The transcript is missing: send the words spoken in the clip.",
     "undecodable_clip": "The clip is an empty file: 0 bytes arrived as video.",
+    "unauthorised": "This service asks for an API key: send the header 'Authorization: Bearer "
+    "KEY'.",
+    "too_often": "This key may ask 60 times a minute.",
     "overloaded": "All 2 workers are busy and 32 clips wait; try again later.",
     "not_ready": "The service cannot answer yet: loading the model.",
     "deadline_exceeded": "There was no answer within 60 s.",
@@ -157,12 +160,19 @@ def problem_response(row: Answer) -> dict[str, Any]:
     return response
 
 
-def openapi_of(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's own document, with the problem's schema that the error responses refer to."""
+def openapi_of(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
+    """FastAPI's own document, with what it does not know.
+
+    That is the schema of problems, to which the error responses refer, and the API key, if the
+    service asks for one.
+    """
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+    if with_keys:
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["paths"]["/predict"]["post"]["security"] = [{"key": []}]
     # Once more: FastAPI leaves out what is null, and an example without `param` is none.
     documented: dict[str, tuple[str, dict[int | str, dict[str, Any]]]] = {
         "/predict": ("post", predict_responses()),

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from model.intervals import COVERAGE
 from service import schemas
+from service.access import Access
 from service.batching import Scored
 from service.engine import Engine
 from service.errors import DeadlineExceeded
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def predict_router(engine: Engine) -> APIRouter:
+def predict_router(engine: Engine, access: Access) -> APIRouter:
     """The one route that costs something."""
     router = APIRouter()
 
@@ -45,6 +46,7 @@ def predict_router(engine: Engine) -> APIRouter:
         from text, voice and face together; see `warnings` and `seen` for what it rests on.
         """
         started = time.perf_counter()
+        access.check(request)
         # A shutdown waits from here on, also for bodies that are on their way.
         with engine.accepted():
             upload = await read_upload(

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import Answer, ServiceError, answer_for
+from service.errors import Answer, ServiceError, Unauthorised, answer_for
 from service.telemetry import request_id
 
 log = structlog.stdlib.get_logger(__name__)
@@ -62,6 +62,8 @@ async def answer(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
     if isinstance(error, ServiceError) and error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, Unauthorised):
+        headers["WWW-Authenticate"] = "Bearer"
     return Response(
         document.model_dump_json(), document.status, headers=headers, media_type=MEDIA_TYPE
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -34,6 +34,19 @@ class Settings(BaseSettings):
     checkpoint: Path = Field(
         default=Path("model/weights/default.safetensors"),
         description="The weights to serve, a .safetensors file written by training.",
+    )
+    api_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys that may ask for predictions, separated by commas; without any, none "
+        "is asked for.",
+    )
+    key_requests_per_minute: int = Field(
+        default=0, ge=0, description="Most predictions a key may ask for in a minute; 0 = no limit."
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins of web pages that may call the service, separated by commas, e.g. "
+        "`https://app.example.org`; `*` = all.",
     )
     device: str = Field(
         default="auto",
@@ -117,6 +130,16 @@ class Settings(BaseSettings):
         return self.workers or len(os.sched_getaffinity(0))
 
     @property
+    def keys(self) -> list[str]:
+        """The API keys."""
+        return _items(self.api_keys.get_secret_value() if self.api_keys else "")
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins that may call the service from a browser."""
+        return _items(self.cors_origins)
+
+    @property
     def max_upload_bytes(self) -> int:
         """Largest request body (bytes)."""
         return int(self.max_upload_mib * MIB)
@@ -130,6 +153,10 @@ class Settings(BaseSettings):
     def max_transcript_bytes(self) -> int:
         """Largest transcript (bytes)."""
         return int(self.max_transcript_kib * 1024)
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
