@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin, clone
 
+from model.corpus import Corpus, load_corpus
 from model.training.cue_teacher import (
     Statistics,
     Teacher,
@@ -28,7 +29,6 @@ from model.training.cue_teacher import (
     statistics,
     voice_statistics,
 )
-from model.training.datasets import Corpus, load_corpus
 from model.training.ordering import NEGATIVE, ordered_share, smiles_told_apart
 
 FOLDS = 8

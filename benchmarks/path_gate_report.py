@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from model.corpus import Corpus, load_corpus
 from model.dpdf_lq import DPDFLQ
 from model.path_gate import PathGate
-from model.training.datasets import Corpus, load_corpus
 from model.training.evaluate import answer
 
 Change = Callable[[Tensor], Tensor]

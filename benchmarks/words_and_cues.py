@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from model.corpus import Corpus, load_corpus
 from model.dpdf_lq import DPDFLQ
 from model.inputs import Sample
-from model.training.datasets import Corpus, load_corpus
 from model.training.evaluate import answer
 
 CUES = (("audio", "video"), ("audio",), ("video",))

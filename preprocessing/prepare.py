@@ -1,9 +1,9 @@
 """Features from media and tables into files: ``python -m preprocessing.prepare mosi ...``.
 
-Each source becomes ``build/features/<source>.npz``, in the form that `model.training.datasets`
-documents. The work is cut into parts that are computed in parallel and kept until the source is
-whole, so that a run that was stopped goes on where it was. Parts are filed under the schema's
-fingerprint: features made by other rules are never mixed in.
+Each source becomes ``build/features/<source>.npz``, in the form that `model.corpus` documents. The
+work is cut into parts that are computed in parallel and kept until the source is whole, so that a
+run that was stopped goes on where it was. Parts are filed under the schema's fingerprint: features
+made by other rules are never mixed in.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from model.corpus import Corpus, joined, load_corpus, save_corpus
 from model.inputs import FeatureSchema, Sample
 from preprocessing import audio, corpora, decode, schema
 from preprocessing.clip import DecodeLimits
@@ -33,8 +34,6 @@ from preprocessing.tensors import audio_rows, face_rows, to_sample
 
 PART = 64
 """Items a part: what a stopped run loses at most, a worker."""
-
-_SEQUENCES = ("input_ids", "audio", "video")
 
 
 def sample_of(item: Item, in_force: FeatureSchema) -> Sample:
@@ -75,26 +74,17 @@ def compute_part(items: Sequence[Item], target: Path, in_force: FeatureSchema) -
     """Write one part of a source, unless it is there already."""
     if target.exists():
         return
-    samples = [sample_of(item, in_force) for item in items]
-    arrays: dict[str, NDArray[np.generic]] = {
-        "id": np.array([item.name for item in items], np.str_),
-        "speaker": np.array([item.speaker for item in items], np.str_),
-        "split": np.array([item.split for item in items], np.str_),
-        "text": np.array([item.text or "" for item in items], np.str_),
-        "score": np.array([item.score for item in items], np.float32),
-    }
-    for name in _SEQUENCES:
-        rows = [getattr(sample, name) for sample in samples]
-        arrays[name] = np.concatenate(rows)
-        arrays[f"{name}_length"] = np.array([len(row) for row in rows], np.int64)
-    _write(target, arrays)
-
-
-def _write(target: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
-    partial_file = target.with_suffix(".partial")
-    with partial_file.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    partial_file.replace(target)
+    part = Corpus(
+        name=target.stem,
+        schema=in_force,
+        samples=[sample_of(item, in_force) for item in items],
+        scores=np.array([item.score for item in items], np.float32),
+        ids=np.array([item.name for item in items], np.str_),
+        speakers=np.array([item.speaker for item in items], np.str_),
+        splits=np.array([item.split for item in items], np.str_),
+        texts=np.array([item.text or "" for item in items], np.str_),
+    )
+    save_corpus(target, part)
 
 
 def prepare(
@@ -114,17 +104,9 @@ def prepare(
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for _ in tqdm(pool.map(work, chunks, files), desc=name, total=len(chunks), disable=None):
             pass
-    _write(out / f"{name}.npz", _joined(files) | {"schema": np.array(in_force.to_json())})
+    save_corpus(out / f"{name}.npz", joined([load_corpus(path) for path in files]))
     shutil.rmtree(parts)
     return out / f"{name}.npz"
-
-
-def _joined(files: Sequence[Path]) -> dict[str, NDArray[np.generic]]:
-    parts = []
-    for path in files:
-        with np.load(path, allow_pickle=False) as part:
-            parts.append(dict(part))
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def _chosen(options: argparse.Namespace) -> Iterator[tuple[str, list[Item]]]:

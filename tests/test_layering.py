@@ -14,7 +14,7 @@ PACKAGES = ("model", "preprocessing", "service", "tests", "examples", "benchmark
 
 ALLOWED = {
     "model": ("model",),
-    "preprocessing": ("preprocessing", "model.inputs"),
+    "preprocessing": ("preprocessing", "model.inputs", "model.corpus"),
     "service": ("service", "preprocessing", "model"),
     "examples": ("examples", "service", "preprocessing", "model"),
     "docker": ("docker", "preprocessing"),

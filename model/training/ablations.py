@@ -21,8 +21,8 @@ import torch
 
 from model.checkpoint import load_checkpoint
 from model.config import ABLATIONS
+from model.corpus import Corpus, load_corpus
 from model.predictor import choose_device
-from model.training.datasets import Corpus, load_corpus
 from model.training.evaluate import answer, report
 from model.training.recipe import Recipe, read_recipe
 from model.training.train import train

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
 from model.config import MODALITIES
+from model.corpus import Corpus, load_corpus
 from model.intervals import COVERAGE, IntervalRule
-from model.training.datasets import Corpus, load_corpus
 from model.training.evaluate import answer
 
 LEAST_SAMPLES = round(COVERAGE / (1 - COVERAGE))

@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
-from model.training.datasets import Corpus
+from model.corpus import Corpus
 
 Rows = NDArray[np.float32]
 Statistics = NDArray[np.float64]

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from model.corpus import Corpus, joined, load_corpus, save_corpus
 from model.inputs import Sample
 from model.training.cue_teacher import (
     Rows,
@@ -38,7 +39,7 @@ from model.training.cue_teacher import (
     joint_statistics,
     voice_statistics,
 )
-from model.training.datasets import Corpus, Spread, load_corpus, load_taught, save_corpus
+from model.training.datasets import Spread, load_taught
 
 Number = TypeVar("Number", float, NDArray[np.float32])
 
@@ -216,13 +217,6 @@ def spoken(
     )
 
 
-def joined(first: Corpus, second: Corpus) -> Corpus:
-    """The items of both."""
-    names = ("scores", "ids", "speakers", "splits", "texts")
-    arrays = {n: np.concatenate([getattr(first, n), getattr(second, n)]) for n in names}
-    return replace(first, samples=first.samples + second.samples, **arrays)
-
-
 def cue_corpora(actors: Corpus, pictures: Corpus, *, seed: int) -> list[Corpus]:
     """The corpora ``voices``, ``faces``, ``acted`` and ``pictures``.
 
@@ -274,13 +268,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         split="train",
         seed=options.seed + 4,
     )
-    every = learned
+    parts = [learned]
     for split in ("valid", "test"):
         held = [words.split(split) for words in said if (words.splits == split).any()]
         tones = clips.split(split).only(["audio", "video"])
         count = max(1, options.spoken // 24)
-        every = joined(every, spoken(held, [tones], count=count, split=split, seed=options.seed))
-    for corpus in (*made, every):
+        parts.append(spoken(held, [tones], count=count, split=split, seed=options.seed))
+    for corpus in (*made, joined(parts)):
         save_corpus(folder / f"{corpus.name}.npz", corpus)
         sys.stdout.write(f"{folder / corpus.name}.npz: {len(corpus)} items\n")
 

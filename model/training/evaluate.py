@@ -16,10 +16,10 @@ from torch import nn
 from tqdm import tqdm
 
 from model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from model.corpus import Corpus, cost, load_corpus
 from model.dpdf_lq import ModelOutputs
 from model.inputs import Sample, collate
 from model.intervals import Intervals
-from model.training.datasets import Corpus, cost, load_corpus
 from model.training.metrics import Metrics, measure
 from model.training.ordering import NEGATIVE, SAD_ANGRY, ordered_share, smiles_told_apart
 

@@ -24,8 +24,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from model.corpus import cost
 from model.inputs import Sample, collate
-from model.training.datasets import Augmentation, Spread, cost
+from model.training.datasets import Augmentation, Spread
 from model.training.recipe import CorpusUse, Recipe
 
 Validation = Callable[[nn.Module], tuple[float, dict[str, dict[str, object]]]]

@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.corpus import Corpus, save_corpus
 from model.inputs import FeatureSchema, Sample
-from model.training.datasets import Corpus, save_corpus
 from model.training.metrics import MOST
 from model.training.plain_pickle import load_plain
 
@@ -188,7 +188,7 @@ def _true_rows(rows: NDArray[Any], length: int | None) -> NDArray[np.float32]:
 
 
 def save_features(splits: Mapping[str, MMSASplit], name: str, target: Path) -> None:
-    """Write splits as the feature file that training reads, see `model.training.datasets`.
+    """Write splits as the feature file that training reads, see `model.corpus`.
 
     Args:
         splits: what `read_mmsa` gave; at least one clip in all.

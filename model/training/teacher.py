@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from model.corpus import load_corpus
 from model.predictor import choose_device
-from model.training.datasets import load_corpus
 from model.training.evaluate import answer
 from model.training.mean_pooled import load_mean_pooled
 

@@ -28,10 +28,11 @@ from model.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from model.corpus import Corpus, load_corpus
 from model.dpdf_lq import DPDFLQ, Standardise
 from model.inputs import FeatureSchema
 from model.predictor import choose_device
-from model.training.datasets import Augmentation, Corpus, Spread, load_corpus, load_taught
+from model.training.datasets import Augmentation, Spread, load_taught
 from model.training.evaluate import answer, report
 from model.training.loop import Part, Progress, Run
 from model.training.mean_pooled import MeanPooled, save_mean_pooled

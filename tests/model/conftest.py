@@ -141,7 +141,7 @@ class Labelled:
 
 
 def write_corpus(path: Path, items: Sequence[Labelled], schema: FeatureSchema = SCHEMA) -> Path:
-    """Write a feature file as `model.training.datasets` documents it."""
+    """Write a feature file as `model.corpus` documents it."""
     arrays: dict[str, NDArray[np.generic]] = {
         "id": np.array([item.name for item in items], np.str_),
         "speaker": np.array([item.speaker for item in items], np.str_),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.corpus import Corpus, load_corpus
 from model.training.cue_teacher import (
     face_statistics,
     fit_face_teacher,
@@ -18,7 +19,6 @@ from model.training.cue_teacher import (
     statistics,
     voice_statistics,
 )
-from model.training.datasets import Corpus, load_corpus
 from tests.model.conftest import SCHEMA, Labelled, make_sample, write_corpus
 
 NAN = float("nan")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model.corpus import load_corpus
 from model.inputs import Sample
 from model.training.cue_teacher import fit_voice_teacher, joint_statistics, voice_statistics
 from model.training.cues import (
@@ -21,7 +22,7 @@ from model.training.cues import (
     spoken,
     spread_of,
 )
-from model.training.datasets import Spread, load_corpus
+from model.training.datasets import Spread
 from tests.model.conftest import Labelled, make_sample, write_corpus
 
 NOTHING = Changes(offset=0.0, jitter=0.0, liveliness=0.0, speed=1.0, mixed=0.0)

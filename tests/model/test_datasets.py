@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.corpus import cost, load_corpus, without
 from model.inputs import Sample
-from model.training.datasets import Augmentation, Spread, cost, load_corpus, load_taught, without
+from model.training.datasets import Augmentation, Spread, load_taught
 from tests.model.conftest import SCHEMA, Labelled, make_sample, write_corpus
 
 ITEMS = [

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.config import ABLATIONS, PROFILES, DPDFConfig
+from model.corpus import without
 from model.dpdf_lq import DPDFLQ, ModelOutputs, Standardise, with_changes
 from model.inputs import ModelInputs, Sample, collate
-from model.training.datasets import without
 from tests.model.conftest import TINY, make_model, make_sample, meta_inputs, put
 
 ENCODERS = ("global_encoder.", "local_encoder.")

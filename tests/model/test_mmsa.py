@@ -17,7 +17,7 @@ import pytest
 
 from model.checkpoint import read_header
 from model.config import ENCODERS, PROFILES
-from model.training.datasets import load_corpus
+from model.corpus import load_corpus
 from model.training.mmsa import MMSAFormatError, main, read_mmsa, save_features
 from model.training.plain_pickle import DEEPEST, RefusedPickleError, load_plain
 from model.training.train import main as train_main

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from model.corpus import load_corpus
 from model.inputs import collate
-from model.training.datasets import load_corpus, load_taught
+from model.training.datasets import load_taught
 from model.training.mean_pooled import MeanPooled, load_mean_pooled
 from model.training.recipe import CorpusUse, Recipe
 from model.training.teacher import fetch, main

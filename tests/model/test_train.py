@@ -15,10 +15,11 @@ import torch
 from safetensors.torch import load_file
 
 from model.checkpoint import file_sha256, load_checkpoint, read_header
+from model.corpus import cost, load_corpus
 from model.dpdf_lq import Standardise
 from model.encoder import load_encoder
 from model.inputs import Sample
-from model.training.datasets import Augmentation, Spread, cost, load_corpus
+from model.training.datasets import Augmentation, Spread
 from model.training.evaluate import answer
 from model.training.loop import Part, distance, epoch_batches, epoch_length
 from model.training.recipe import CorpusUse, Recipe, read_recipe

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.training.datasets import load_corpus
+from model.corpus import load_corpus
 from preprocessing import prepare, schema
 from preprocessing.corpora import Item
 
