@@ -77,14 +77,16 @@ def distributions_of(folders: Iterable[str]) -> set[str]:
 
 def test_what_is_imported_is_required() -> None:
     run_time = {name for file in RUN_TIME for name in pins(file)}
-    imported = distributions_of(["model", "preprocessing", "service"])
+    imported = distributions_of(["model", "preprocessing", "service", "score"])
     assert imported <= run_time
     every = distributions_of([*PACKAGES, "docker"])
     assert every <= run_time | set(pins(DEVELOPMENT))
 
 
 def test_what_is_required_is_imported() -> None:
-    imported = distributions_of(["model", "preprocessing", "service"]) | set(FOUND_BY_OTHERS)
+    imported = distributions_of(["model", "preprocessing", "service", "score"]) | set(
+        FOUND_BY_OTHERS
+    )
     assert {name for file in RUN_TIME for name in pins(file)} <= imported
     used = distributions_of(PACKAGES) | TOOLS
     assert set(pins(DEVELOPMENT)) <= used
@@ -149,7 +151,7 @@ def test_no_file_names_a_package_index() -> None:
 
 def test_packages_do_not_check_their_input_by_assert() -> None:
     # ruff's S101 says so too; this holds should its configuration change.
-    for folder in ("model", "preprocessing", "service"):
+    for folder in ("model", "preprocessing", "service", "score"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             tree = ast.parse(path.read_bytes())
             assert not [n.lineno for n in ast.walk(tree) if isinstance(n, ast.Assert)], path

@@ -10,12 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-PACKAGES = ("model", "preprocessing", "service", "tests", "examples", "benchmarks")
+PACKAGES = ("model", "preprocessing", "service", "score", "tests", "examples", "benchmarks")
 
 ALLOWED = {
     "model": ("model",),
     "preprocessing": ("preprocessing", "model.inputs", "model.corpus"),
     "service": ("service", "preprocessing", "model"),
+    "score": ("score", "preprocessing", "model"),
     "examples": ("examples", "service", "preprocessing", "model"),
     "docker": ("docker", "preprocessing"),
 }
@@ -68,7 +69,7 @@ def test_folders_import_only_what_lies_before_them(folder: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("folder", ["model", "preprocessing"])
+@pytest.mark.parametrize("folder", ["model", "preprocessing", "score"])
 def test_only_the_service_knows_http(folder: str) -> None:
     wrong = [f"{where} imports {name}" for where, name in imports_of(folder) if within(name, HTTP)]
     assert not wrong, "\n".join(wrong)

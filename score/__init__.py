@@ -1,0 +1,1 @@
+"""Clips to scores on the command line, without a server: ``python -m score``."""
