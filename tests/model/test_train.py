@@ -1,11 +1,9 @@
-"""The training loop: batches, rates, standardisation, eq. 36, and one run from end to end."""
+"""Training: standardisation, rates, eq. 36, and one run from end to end."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from dataclasses import asdict, replace
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,35 +13,16 @@ import torch
 from safetensors.torch import load_file
 
 from model.checkpoint import file_sha256, load_checkpoint, read_header
-from model.corpus import cost, load_corpus
+from model.corpus import load_corpus
 from model.dpdf_lq import Standardise
 from model.encoder import load_encoder
-from model.inputs import Sample
-from model.training.datasets import Augmentation, Spread
 from model.training.evaluate import answer
-from model.training.loop import Part, distance, epoch_batches, epoch_length
-from model.training.recipe import CorpusUse, Recipe, read_recipe
+from model.training.recipe import CorpusUse
 from model.training.train import fit_standardisation, main, parameter_groups, train
-from tests.model.conftest import SCHEMA, TINY, Labelled, make_model, make_sample, write_corpus
+from tests.model.conftest import SCHEMA, Labelled, make_model, make_sample, write_corpus
+from tests.model.runs import CHANGES, CONFIG, tiny_recipe
 
 CPU = torch.device("cpu")
-CONFIG = replace(TINY, local_readout="mean")
-CHANGES: dict[str, Any] = asdict(CONFIG)
-RECIPES = sorted((Path(__file__).parents[2] / "model" / "training" / "recipes").glob("*.toml"))
-
-
-def _recipe(**settings: Any) -> Recipe:
-    """A run of the tiny model over the corpus ``voices``."""
-    values: dict[str, Any] = {
-        "name": "tiny",
-        "corpora": (CorpusUse("voices", select=1.0),),
-        "changes": CHANGES,
-        "batch_size": 16,
-        "fusion_rate": 5e-3,
-        "encoder_rate": 1e-4,
-        "validations": 2,
-    }
-    return Recipe(**(values | settings))
 
 
 def _voices(folder: Path, train_items: int = 96, valid_items: int = 24) -> Path:
@@ -86,89 +65,14 @@ def test_fit_standardisation_without_rows_changes_nothing(rows: list[np.ndarray]
     assert layer.std.tolist() == [1, 1]
 
 
-# --- batches -------------------------------------------------------------------------------------
-
-
-def _parts(*repeats: float) -> list[Part]:
-    """A corpus of 10 items a repeat; an item's score is its name."""
-    scores = [np.arange(10 * i, 10 * i + 10, dtype=np.float32) for i in range(len(repeats))]
-    return [
-        Part(
-            CorpusUse(f"corpus-{index}", repeat=repeat),
-            [make_sample(i, 1 + i) for i in range(10)],
-            np.stack([scores[index], np.full(10, np.nan, np.float32)], axis=1),
-            Augmentation(),
-        )
-        for index, repeat in enumerate(repeats)
-    ]
-
-
-def _epoch(seed: int, recipe: Recipe, *repeats: float) -> list[tuple[list[Sample], np.ndarray]]:
-    random = np.random.default_rng(seed)
-    spread = Spread(np.ones(5, np.float32), np.ones(3, np.float32))
-    batches = epoch_batches(_parts(*repeats), recipe, spread, random)
-    return [(samples, targets[:, 0]) for samples, targets in batches]
-
-
-def test_an_epoch_sees_each_corpus_as_often_as_it_says() -> None:
-    batches = _epoch(1, _recipe(batch_size=7), 2.0, 0.3, 0.0)
-    seen = Counter(int(score) for _, scores in batches for score in scores)
-    assert [seen[i] for i in range(10)] == [2] * 10
-    assert sum(seen[i] for i in range(10, 20)) == 3
-    assert max(seen[i] for i in range(10, 20)) == 1
-    assert sum(seen[i] for i in range(20, 30)) == 0
-
-
-def test_a_fraction_is_drawn_anew_each_epoch() -> None:
-    draws = {
-        frozenset(np.concatenate([scores for _, scores in _epoch(seed, _recipe(), 0.3)]).tolist())
-        for seed in range(5)
-    }
-    assert len(draws) > 1
-
-
-@pytest.mark.parametrize("repeats", [(1.0,), (0.25,), (2.5, 0.3), (1.1, 3.0)])
-@pytest.mark.parametrize("size", [1, 7, 16, 100])
-def test_epoch_length_counts_the_batches(repeats: tuple[float, ...], size: int) -> None:
-    recipe = _recipe(batch_size=size)
-    batches = _epoch(1, recipe, *repeats)
-    assert len(batches) == epoch_length(_parts(*repeats), recipe)
-    assert all(1 <= len(samples) == len(scores) <= size for samples, scores in batches)
-
-
-def test_samples_keep_their_labels_and_like_lengths_are_together() -> None:
-    batches = _epoch(1, _recipe(batch_size=5), 2.0)
-    for samples, scores in batches:
-        assert [len(sample.input_ids) for sample in samples] == [1 + int(s) for s in scores]
-    spans = sorted((min(map(cost, samples)), max(map(cost, samples))) for samples, _ in batches)
-    assert all(first[1] <= second[0] for first, second in pairwise(spans))
-
-
-def test_batches_of_a_kind_hold_clips_with_the_same_modalities() -> None:
-    # All cost the same.
-    kinds = [(1, 2, 2), (2, 0, 0), (0, 8, 0), (0, 0, 8)]
-    samples = [make_sample(i, *kinds[i % 4]) for i in range(64)]
-    targets = np.zeros((64, 2), np.float32)
-    parts = [Part(CorpusUse("mixed"), samples, targets, Augmentation())]
-    spread = Spread(np.ones(5, np.float32), np.ones(3, np.float32))
-    for together in (False, True):
-        recipe = _recipe(batch_size=8, batches_of_a_kind=together)
-        batches = list(epoch_batches(parts, recipe, spread, np.random.default_rng(1)))
-        mixed = [len({sample.modalities for sample in batch}) > 1 for batch, _ in batches]
-        assert any(mixed) != together
-
-
-def test_batches_come_in_random_order() -> None:
-    orders = {tuple(_epoch(seed, _recipe(batch_size=5), 2.0)[0][1].tolist()) for seed in range(8)}
-    assert len(orders) > 1
-
-
 # --- rates ---------------------------------------------------------------------------------------
 
 
 def test_encoders_have_a_rate_of_their_own_and_only_matrices_decay() -> None:
     model = make_model(replace(CONFIG, encoder_rank=3))
-    groups = parameter_groups(model, _recipe(encoder_rate=0.5, fusion_rate=0.25, weight_decay=0.1))
+    groups = parameter_groups(
+        model, tiny_recipe(encoder_rate=0.5, fusion_rate=0.25, weight_decay=0.1)
+    )
     of: dict[int, dict[str, Any]] = {}
     for group in groups:
         parameters: Any = group["params"]
@@ -184,7 +88,7 @@ def test_encoders_have_a_rate_of_their_own_and_only_matrices_decay() -> None:
 
 def test_frozen_encoders_are_not_trained() -> None:
     model = make_model(CONFIG)
-    groups = parameter_groups(model, _recipe(freeze_encoders=True))
+    groups = parameter_groups(model, tiny_recipe(freeze_encoders=True))
     assert {group["lr"] for group in groups} == {5e-3}
     for name, parameter in model.named_parameters():
         encoder = name.startswith(("global_encoder.", "local_encoder."))
@@ -276,7 +180,7 @@ def test_eq_36_draws_answers_to_the_mean_of_labels_and_l1_to_their_median(
     items = [Labelled(same, score) for score in (2.0, 2.0, -1.0)]
     items += [Labelled(same, score, split="valid") for score in (0.0, 1.0)]
     write_corpus(tmp_path / "voices.npz", items)
-    recipe = _recipe(
+    recipe = tiny_recipe(
         loss=loss,
         epochs=50,
         batch_size=3,
@@ -293,7 +197,7 @@ def test_eq_36_draws_answers_to_the_mean_of_labels_and_l1_to_their_median(
 
 def test_frozen_encoders_stay_as_published(tmp_path: Path, tiny_encoder: Path) -> None:
     _voices(tmp_path, 32, 8)
-    recipe = _recipe(freeze_encoders=True, validations=1)
+    recipe = tiny_recipe(freeze_encoders=True, validations=1)
     path = train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
     model, _ = load_checkpoint(path, schema=SCHEMA)
     published = load_encoder("tiny-bert-test", pooler=False, folder=tiny_encoder)
@@ -307,7 +211,7 @@ def test_batch_norm_rests_where_batches_are_of_a_kind(tmp_path: Path, tiny_encod
     _voices(tmp_path, 32, 8)
     moved = []
     for together in (False, True):
-        recipe = _recipe(validations=1, batches_of_a_kind=together)
+        recipe = tiny_recipe(validations=1, batches_of_a_kind=together)
         out = tmp_path / str(together)
         weights = load_file(train(recipe, tmp_path, out, device=CPU, encoder_folder=tiny_encoder))
         moved.append(bool(weights["global_path.convolution.norm.running_mean"].any()))
@@ -316,7 +220,7 @@ def test_batch_norm_rests_where_batches_are_of_a_kind(tmp_path: Path, tiny_encod
 
 def test_a_run_goes_on_from_a_checkpoint(tmp_path: Path, run: Path, tiny_encoder: Path) -> None:
     start = run / "out" / "tiny.safetensors"
-    recipe = _recipe(
+    recipe = tiny_recipe(
         changes=CHANGES | {"encoder_rank": 1},
         start_from=str(start),
         fusion_rate=0.0,
@@ -339,7 +243,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
 ) -> None:
     _voices(tmp_path, 48, 8)
     changes = CHANGES | {"dropout": 0.1}
-    recipe = _recipe(
+    recipe = tiny_recipe(
         average=0.5, validations=4, epochs=2, changes=changes, augmentation={"voice_jitter": 0.1}
     )
     whole = train(recipe, tmp_path, tmp_path / "a", device=CPU, encoder_folder=tiny_encoder)
@@ -374,12 +278,12 @@ def test_a_state_of_another_recipe_is_not_gone_on_from(tmp_path: Path, tiny_enco
     _voices(tmp_path, 32, 8)
     torch.save({"recipe": "another"}, tmp_path / "state.pt")
     with pytest.raises(ValueError, match="another recipe"):
-        train(_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+        train(tiny_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
 
 
 def test_patience_ends_a_run_that_no_longer_gets_better(tmp_path: Path, tiny_encoder: Path) -> None:
     _voices(tmp_path, 32, 8)
-    recipe = _recipe(fusion_rate=0.0, encoder_rate=0.0, epochs=5, validations=10, patience=2)
+    recipe = tiny_recipe(fusion_rate=0.0, encoder_rate=0.0, epochs=5, validations=10, patience=2)
     train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
     history = json.loads((tmp_path / "record.json").read_text())["history"]
     # Nothing is learned: the first validation is the best, two more are waited for.
@@ -398,7 +302,7 @@ def test_voice_and_face_columns_may_change_after_words_alone(
     ]
     write_corpus(tmp_path / "voices.npz", items, other)
     start = run / "out" / "tiny.safetensors"
-    recipe = _recipe(
+    recipe = tiny_recipe(
         changes=CHANGES | {"encoder_rank": 1, "audio_columns": 4, "audio_changes": True},
         start_from=str(start),
         fusion_rate=0.0,
@@ -414,27 +318,14 @@ def test_voice_and_face_columns_may_change_after_words_alone(
             torch.testing.assert_close(after.get_parameter(name), tensor)
 
 
-@pytest.mark.parametrize(
-    ("label", "taught", "expected"),
-    [(2.0, None, 3.0), (2.0, 0.0, 0.75 * 3 + 0.25 * 1), (None, 0.0, 1.0)],
-)
-def test_the_loss_is_shared_between_label_and_teacher(
-    label: float | None, taught: float | None, expected: float
-) -> None:
-    # The answer is -1: 3 from the label, 1 from the teacher, who weighs a quarter.
-    row = [float("nan") if value is None else value for value in (label, taught)]
-    loss = distance(torch.tensor([-1.0]), torch.tensor([row]), _recipe(teacher_weight=0.25))
-    assert float(loss) == pytest.approx(expected)
-
-
 def test_samples_nobody_rated_need_a_teacher(tmp_path: Path, tiny_encoder: Path) -> None:
     sample = make_sample(1, 3, 5, 2)
     items = [Labelled(sample, float("nan"), "a"), Labelled(sample, 1.0, "b", "valid")]
     corpus = load_corpus(write_corpus(tmp_path / "voices.npz", items))
     with pytest.raises(ValueError, match="taught = true"):
-        train(_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+        train(tiny_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
     np.savez(tmp_path / "voices.taught.npz", id=corpus.ids, score=np.array([2, 0], np.float32))
-    recipe = _recipe(corpora=(CorpusUse("voices", select=1.0, taught=True),), validations=1)
+    recipe = tiny_recipe(corpora=(CorpusUse("voices", select=1.0, taught=True),), validations=1)
     assert train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder).is_file()
 
 
@@ -442,7 +333,7 @@ def test_feature_files_of_several_schemas_are_not_mixed(tmp_path: Path, tiny_enc
     _voices(tmp_path, 8, 2)
     items = [Labelled(make_sample(1, 3, 5, 2), 1.0)]
     write_corpus(tmp_path / "others.npz", items, replace(SCHEMA, audio_rule="another"))
-    recipe = _recipe(corpora=(CorpusUse("voices", select=1.0), CorpusUse("others")))
+    recipe = tiny_recipe(corpora=(CorpusUse("voices", select=1.0), CorpusUse("others")))
     with pytest.raises(ValueError, match="several schemas"):
         train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
 
@@ -451,7 +342,7 @@ def test_an_average_of_weights_is_saved_in_the_same_form(
     tmp_path: Path, tiny_encoder: Path
 ) -> None:
     _voices(tmp_path, 48, 8)
-    recipe = _recipe(average=0.5, validations=1)
+    recipe = tiny_recipe(average=0.5, validations=1)
     path = train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
     model, header = load_checkpoint(path, schema=SCHEMA)
     assert header.config == CONFIG
@@ -460,24 +351,4 @@ def test_an_average_of_weights_is_saved_in_the_same_form(
 
 def test_a_missing_feature_file_is_named(tmp_path: Path, tiny_encoder: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"voices\.npz is missing"):
-        train(_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
-
-
-# --- recipes -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_shipped_recipe_can_be_run(path: Path) -> None:
-    recipe = read_recipe(path)
-    assert sum(use.select for use in recipe.corpora) > 0
-    assert sum(use.repeat for use in recipe.corpora) > 0
-    for use in recipe.corpora:
-        settings: dict[str, Any] = recipe.augmentation | use.augmentation
-        Augmentation(**settings)
-
-
-def test_a_recipe_with_an_unknown_setting_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.toml"
-    path.write_text('name = "a"\ncolour = "red"\n[[corpora]]\nname = "b"\n')
-    with pytest.raises(TypeError, match="colour"):
-        read_recipe(path)
+        train(tiny_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
