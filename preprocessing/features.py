@@ -86,13 +86,16 @@ def extract(
     sound_features: AudioFeatures | None = None
     face: FaceFeatures | None = None
     damage: str | None = None
-    if openface_csv is not None:
-        with _timed(timings, "face"):
-            face = _from_openface(openface_csv, limits)
+    clip_seconds = 0.0
     if video is not None:
         with _timed(timings, "decode"):
             reader = ClipReader(video, limits)
             sound = reader.sound()
+        clip_seconds = sound.seconds if sound else reader.promised
+    if openface_csv is not None:
+        with _timed(timings, "face"):
+            face = _from_openface(openface_csv, limits, clip_seconds)
+    if video is not None:
         if sound is not None:
             with _timed(timings, "audio"):
                 sound_features = audio.analyse(sound)
@@ -116,10 +119,15 @@ def extract(
     )
 
 
-def _from_openface(csv: bytes, limits: DecodeLimits) -> FaceFeatures:
+def _from_openface(csv: bytes, limits: DecodeLimits, clip_seconds: float) -> FaceFeatures:
     from preprocessing.openface_csv import read_csv
 
-    return read_csv(csv, steps_per_second=STEPS_PER_SECOND, longest_seconds=limits.seconds)
+    return read_csv(
+        csv,
+        steps_per_second=STEPS_PER_SECOND,
+        longest_seconds=limits.seconds,
+        clip_seconds=clip_seconds,
+    )
 
 
 def warm_up() -> None:

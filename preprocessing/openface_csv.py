@@ -47,6 +47,10 @@ DECIMALS: Final = {
 }
 """Decimals that OpenFace writes, by group; the others are whole numbers."""
 
+LENGTH_SLACK: Final = (1.0, 0.2)
+"""Seconds, and share of the clip's length, by which a file's last timestamp may lie beside the
+clip's end: OpenFace counts at a nominal rate where pictures come unevenly."""
+
 _LARGEST = 1e7
 _RANGES: Final = {
     "timestamp": (0.0, _LARGEST),
@@ -79,7 +83,11 @@ def write_rows(values: NDArray[np.float32], target: TextIO) -> None:
 
 
 def read_csv(
-    source: bytes | Path, *, steps_per_second: int, longest_seconds: float = np.inf
+    source: bytes | Path,
+    *,
+    steps_per_second: int,
+    longest_seconds: float = np.inf,
+    clip_seconds: float = 0.0,
 ) -> FaceFeatures:
     """Read an OpenFace 2.x file, whatever flags it was made with, at our rate.
 
@@ -94,14 +102,20 @@ def read_csv(
         source: the file's bytes, or its path.
         steps_per_second: rate of the rows returned (1/s).
         longest_seconds: latest timestamp that is accepted (s).
+        clip_seconds: length of the clip that the file is of, 0 = unknown; a file whose timestamps
+            end elsewhere by more than `LENGTH_SLACK` is refused (s).
 
     Raises:
         InvalidOpenFaceCsv: too large, not text, no table, a column missing or twice, a cell that is
-            no number or out of its range, no rows, or too long. The message names column and line.
+            no number or out of its range, no rows, too long, or of another clip. The message names
+            column and line.
     """
     if isinstance(source, Path):
         source = source.read_bytes()
-    values = _values(_table(source))
+    table = _table(source)
+    values = _values(table)
+    if "timestamp" in table:
+        _check_length(float(np.nanmax(table["timestamp"])), clip_seconds)
     face, faces = _one_face(values)
     rows = _resample(face, steps_per_second, longest_seconds)
     seen = rows[:, INDEX["success"]] == 1
@@ -226,6 +240,15 @@ def _with_defaults(values: NDArray[np.float32], table: pd.DataFrame) -> NDArray[
     for name in group("au_intensity").columns:
         _refuse(name, table[name], table[name].isna() & success, "a number")
     return values
+
+
+def _check_length(last: float, clip_seconds: float) -> None:
+    seconds, share = LENGTH_SLACK
+    if clip_seconds and abs(last - clip_seconds) > seconds + share * clip_seconds:
+        raise InvalidOpenFaceCsv(
+            f"The OpenFace CSV ends at {last:.1f} s, the clip at {clip_seconds:.1f} s: it seems to "
+            "be of another clip. Send the file that OpenFace made of this one."
+        )
 
 
 def _one_face(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:

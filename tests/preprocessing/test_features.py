@@ -85,6 +85,19 @@ def test_words_alone_and_a_clip_without_words() -> None:
     assert to_sample(clip, SCHEMA).input_ids.shape == (0,)
 
 
+def test_an_openface_file_of_another_clip_is_refused(talking_clip: bytes) -> None:
+    built_in = extract(talking_clip, "words").face
+    assert built_in is not None
+    for factor in (0.1, 3.0):
+        values = built_in.values.copy()
+        values[:, INDEX["timestamp"]] *= factor
+        table = io.StringIO()
+        write_header(table)
+        write_rows(values, table)
+        with pytest.raises(InvalidOpenFaceCsv, match="of another clip"):
+            extract(talking_clip, "words", openface_csv=table.getvalue().encode())
+
+
 def test_an_openface_file_takes_the_place_of_the_pictures(talking_clip: bytes) -> None:
     built_in = extract(talking_clip, "words")
     assert built_in.face is not None

@@ -285,3 +285,19 @@ def test_any_bytes_are_read_or_refused(noise: bytes, place: int) -> None:
         except InvalidOpenFaceCsv:
             continue
         assert found.values.shape == (found.frames, 714)
+
+
+def test_a_file_ends_where_its_clip_does() -> None:
+    # 10 s and a slack of 1 s and a fifth: up to 13 s apart from rounding.
+    for last, fits in ((7.1, True), (12.9, True), (6.9, False), (13.1, False)):
+        data = csv([rows(1)[0], rows(1)[0] | {"frame": 2, "timestamp": last}])
+        read_csv(data, steps_per_second=RATE)
+        if fits:
+            read_csv(data, steps_per_second=RATE, clip_seconds=10.0)
+            continue
+        with pytest.raises(InvalidOpenFaceCsv, match=f"ends at {last} s, the clip at 10.0 s"):
+            read_csv(data, steps_per_second=RATE, clip_seconds=10.0)
+
+
+def test_without_timestamps_the_length_is_not_known() -> None:
+    read_csv(csv([{"AU12_r": "2.50"}] * 3), steps_per_second=RATE, clip_seconds=40.0)
