@@ -1,9 +1,8 @@
 """Give a checkpoint its intervals: ``python -m model.training.calibrate CHECKPOINT``.
 
 Split conformal prediction on validation data (see `model.intervals`), with a rule for each set of
-modalities. Clips with words are calibrated on MOSI and MOSEI, of which the words are at hand, and
-on the sentences with acted voices and faces of `model.training.cues`, of which only the modalities
-of the set are shown: what is not shown widens the rule. Clips without words are calibrated on
+modalities. Clips with words are calibrated on MOSI and MOSEI, of which the words are at hand; of
+other corpora only the modalities of the set are shown. Clips without words are calibrated on
 RAVDESS's validation actors. Corpora weigh the same whatever their sizes.
 """
 
@@ -80,9 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training.calibrate", description=__doc__)
     parser.add_argument("checkpoint", type=Path, nargs="?", default=DEFAULT_CHECKPOINT)
     parser.add_argument("--features", type=Path, default=Path("build/features"))
-    parser.add_argument(
-        "--words", nargs="+", default=["mosi", "mosei", "spoken"], help="corpora with words"
-    )
+    parser.add_argument("--words", nargs="+", default=["mosi", "mosei"], help="corpora with words")
     parser.add_argument("--other", nargs="+", default=["ravdess"], help="for clips without words")
     options = parser.parse_args(arguments)
     loaded = {
