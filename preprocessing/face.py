@@ -25,7 +25,7 @@ from preprocessing.gaze import gaze
 from preprocessing.geometry import Camera, Head
 from preprocessing.mediapipe_quietly import face_detection, face_mesh, quiet
 from preprocessing.openface_columns import INDEX, empty_rows, group
-from preprocessing.speaker import Box, FaceNumbers, rank_faces
+from preprocessing.speaker import Box, FaceNumbers, first_face, rank_faces
 
 Mesh = NDArray[np.float64]
 Picture = NDArray[np.uint8]
@@ -121,19 +121,13 @@ class FaceTracker:
         pictures = list(self.rows(frames, steps_per_second=steps_per_second))
         if not pictures:
             return FaceFeatures(empty_rows(0), 0, 0, 0, source="built-in")
-        every = np.concatenate(pictures)
-        ranking, why = rank_faces(every, sound)
-        rank = {face: place for place, face in enumerate(ranking)}
-        chosen = [
-            min(rows, key=lambda row: rank.get(int(row[INDEX["face_id"]]), len(rank)))
-            for rows in pictures
-        ]
-        values = np.stack(chosen)
+        ranking, why = rank_faces(np.concatenate(pictures), sound)
+        values = np.stack([first_face(rows, ranking) for rows in pictures])
         found = values[:, INDEX["success"]] == 1
         most = max(int(rows[:, INDEX["success"]].sum()) for rows in pictures)
-        return FaceFeatures(
-            values, len(values), int(found.sum()), most, source="built-in", chosen_by=why
-        )
+        # One person who comes back elsewhere has two numbers, and there was no choice.
+        why = why if most > 1 else "only"
+        return FaceFeatures(values, len(values), int(found.sum()), most, "built-in", why)
 
     def analyse_still(self, rgb: Picture) -> FaceFeatures:
         """Facial row of a still that is known to be of a face: see `look_still`.

@@ -36,7 +36,6 @@ SHORT_SOUND_SECONDS = 0.5
 """Shorter sound is too little to hear a mood in (s)."""
 
 _CHOSEN: dict[ChosenBy, str] = {
-    "only": "the one that was seen alone",
     "speech": "the one whose mouth moves with the sound",
     "size": "the largest one",
     "confidence": "the one that the OpenFace file is surest of",

@@ -26,9 +26,9 @@ from preprocessing.decode import ClipReader
 from preprocessing.errors import PreprocessingError
 from preprocessing.face import FaceTracker
 from preprocessing.geometry import Camera
-from preprocessing.openface_columns import COLUMNS, INDEX
+from preprocessing.openface_columns import COLUMNS
 from preprocessing.openface_csv import write_header, write_rows
-from preprocessing.speaker import rank_faces
+from preprocessing.speaker import first_face, rank_faces
 
 EVERY_PICTURE: Final = 1000
 """Ticks a second that leave no picture out."""
@@ -68,13 +68,9 @@ def extract_one(pictures: Iterable[Rows], sound: Sound | None, target: TextIO) -
         waiting.flush()
         every: NDArray[np.float32] = np.memmap(waiting, np.float32, "r").reshape(-1, len(COLUMNS))
         ranking, _ = rank_faces(np.asarray(every[:: 1 + len(every) // RANKED_ROWS]), sound)
-        rank = {face: place for place, face in enumerate(ranking)}
         start = 0
         for count in counts:
-            rows = every[start : start + count]
-            faces = rows[:, INDEX["face_id"]]
-            best = min(range(count), key=lambda row: rank.get(int(faces[row]), len(rank)))
-            write_rows(rows[best : best + 1], target)
+            write_rows(first_face(every[start : start + count], ranking)[None], target)
             start += count
 
 

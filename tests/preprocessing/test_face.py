@@ -123,6 +123,14 @@ def test_the_followed_face_stays_the_same_and_both_are_counted(tracker: FaceTrac
     assert found.chosen_by == "size"
 
 
+def test_one_person_at_two_places_was_no_choice(tracker: FaceTracker) -> None:
+    small = portrait(0.0, 320, 240)
+    places = [np.pad(small, ((0, 240), side, (0, 0))) for side in ((0, 640), (640, 0))]
+    found = analysed(tracker, *places)
+    assert set(found.values[:, INDEX["face_id"]]) == {0, 1}
+    assert (found.frames_with_face, found.faces, found.chosen_by) == (2, 1, "only")
+
+
 def test_only_the_first_picture_of_a_tick_is_analysed(tracker: FaceTracker) -> None:
     times = (0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.5)
     clip = [Frame(GREY[:32, :32], seconds, index) for index, seconds in enumerate(times)]
