@@ -144,7 +144,9 @@ class ClipFeatures:
         audio: None where the clip has no sound; silent sound has no rows.
         face: None where the clip has no video stream.
         cautions: what the answer must warn of.
-        timings_ms: wall time by stage: ``decode``, ``text``, ``audio``, ``face``.
+        timings_ms: wall time by stage. ``features`` is all of it: ``text``, ``decode`` (container
+            and pictures) and ``face`` (what the tracker adds to decoding) one after the other.
+            ``audio`` (decoding and analysis) goes on beside them.
     """
 
     text: TextFeatures | None

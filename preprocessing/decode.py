@@ -16,6 +16,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar, cast
 
 import av
@@ -86,6 +87,8 @@ class ClipReader:
         """
         self.damaged = 0
         self.promised = self.reached = 0.0
+        # Sound and pictures may be decoded by two threads.
+        self._counting = Lock()
         self._limits = limits
         self._source = source.read_bytes() if isinstance(source, Path) else source
         with self._open() as container:
@@ -134,7 +137,7 @@ class ClipReader:
             stream = _choose(container.streams.audio)
             for frame in () if stream is None else self._frames(container, stream):
                 if not isinstance(frame, AudioFrame) or frame.sample_rate <= 0:
-                    self.damaged += 1
+                    self._count_damage()
                     continue
                 seconds += frame.samples / frame.sample_rate
                 self._check_seconds(seconds)
@@ -223,7 +226,8 @@ class ClipReader:
         self, container: InputContainer, stream: AudioStream | VideoStream
     ) -> Iterator[AudioFrame | VideoFrame]:
         """Decode packet by packet, so that a broken one costs no more than itself."""
-        # One process works on one clip on one core; threads would only hold more pictures.
+        # Threads of the decoder's own hold a picture each, and what they make of a damaged file is
+        # not always the same. The other cores look for faces meanwhile.
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(4 * self._limits.pixels)}
         packets = container.demux(stream)
@@ -236,22 +240,28 @@ class ClipReader:
                 # The worker's limit, not damage: whoever set the limit answers for it.
                 raise
             except av.error.FFmpegError:
-                self.damaged += 1
+                self._count_damage()
                 return
             try:
                 frames = packet.decode()
             except av.error.MemoryError:
                 raise
             except av.error.FFmpegError:
-                self.damaged += 1
+                self._count_damage()
                 continue
-            self.damaged += packet.is_corrupt
+            if packet.is_corrupt:
+                self._count_damage()
             for frame in frames:
                 if isinstance(frame, AudioFrame | VideoFrame):
                     yield frame
 
+    def _count_damage(self) -> None:
+        with self._counting:
+            self.damaged += 1
+
     def _check_seconds(self, seconds: float) -> None:
-        self.reached = max(self.reached, seconds)
+        with self._counting:
+            self.reached = max(self.reached, seconds)
         if seconds > self._limits.seconds + SLACK:
             raise ClipTooLong(
                 f"The clip is longer than {self._limits.seconds:g} seconds. "
@@ -305,6 +315,8 @@ def _picture(frame: VideoFrame) -> tuple[NDArray[np.uint8], float]:
         height=max(1, round(frame.height / scale)),
         format="rgb24",
         interpolation="AREA" if scale > 1 else None,
+        # Not a pool of threads for every picture.
+        threads=1,
     )
     rgb = np.asarray(converted.to_ndarray(), np.uint8)
     # A mapping that PyAV types as a dict with one other key.

@@ -4,16 +4,19 @@ Each picture is analysed by itself: a detector finds faces of any size, the mesh
 square around the one that is followed. MediaPipe's own tracking mode was tried on the pairs of
 `benchmarks/openface_concordance.py`: it carries state from picture to picture, misses small faces
 (act409_clip2: found in 38 % of the pictures, by this way in 96 %), places landmarks no better, and
-saves 5 of 12 ms a picture.
+saves 5 of 12 ms a picture. Because each stands for itself, pictures can be looked at side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Barrier
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import cv2
 import numpy as np
@@ -23,61 +26,41 @@ from preprocessing import action_units
 from preprocessing.clip import FaceFeatures, Frame, Sound
 from preprocessing.gaze import gaze
 from preprocessing.geometry import Camera, Head
-from preprocessing.mediapipe_quietly import face_detection, face_mesh, quiet
 from preprocessing.openface_columns import INDEX, empty_rows, group
+from preprocessing.sight import FaceGraphs, Picture, Sight
 from preprocessing.speaker import Box, FaceNumbers, first_face, rank_faces
-
-Mesh = NDArray[np.float64]
-Picture = NDArray[np.uint8]
 
 UNSUPPORTED_COLUMNS: Final = (*group("shape_non_rigid").columns, "AU28_c")
 """Always NaN: they need OpenFace's own shape model (p_0..p_33) or its appearance model (AU28_c)."""
 
-CROP: Final = 2.0
-"""Side of the square given to the mesh, in sides of the detected box."""
-
-CLEAR: Final = 0.7
-"""Least score of the close-up detector in clips: below, it takes lamps and shelves for faces."""
-
-MOST_FACES: Final = 4
-"""Most faces of a picture that are measured, the largest first."""
-
-SMALLEST_SIDE: Final = 16
-"""Pictures with a shorter side (px) hold no face that could be measured."""
-
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """A face that was found in a picture.
+class _Measured:
+    """A picture's faces before they are numbered: a row and a box each."""
 
-    Attributes:
-        mesh: (478, 3) px.
-        box: where a detector saw it.
-    """
-
-    mesh: Mesh
-    box: Box
+    seconds: float
+    boxes: list[Box]
+    rows: NDArray[np.float32]
 
 
 class FaceTracker:
-    """Reusable for any number of clips and stills, one at a time; keeps nothing between them."""
+    """Reusable for any number of clips and stills, one at a time; keeps nothing between them.
 
-    def __init__(self) -> None:
-        with quiet():
-            # The first for faces at a distance, the second for those that fill the picture.
-            self._detectors = (
-                face_detection.FaceDetection(model_selection=1),
-                face_detection.FaceDetection(model_selection=0, min_detection_confidence=CLEAR),
-            )
-            self._mesher = face_mesh.FaceMesh(
-                static_image_mode=True, max_num_faces=1, refine_landmarks=True
-            )
-            # The graphs start on their first picture, and that is when they log.
-            blank = np.zeros((64, 64, 3), np.uint8)
-            for graph in (*self._detectors, self._mesher):
-                graph.process(blank)
-        self._spoken = False
-        """Whether the mesh's graph has met its first face, which it comments on."""
+    Args:
+        threads: how many pictures of a clip are looked at side by side, besides the caller's own
+            thread, which decodes meanwhile. Results do not depend on it.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self._graphs = [FaceGraphs() for _ in range(threads)]
+        self._free: SimpleQueue[FaceGraphs] = SimpleQueue()
+        for graphs in self._graphs:
+            self._free.put(graphs)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="face")
+        # Threads start with their first tasks; workers give up the right to have more memory than
+        # they have when they are ready, and more.
+        together = Barrier(threads)
+        wait([self._pool.submit(together.wait) for _ in range(threads)])
 
     def rows(
         self, frames: Iterable[Frame], *, steps_per_second: float, camera: Camera | None = None
@@ -96,38 +79,23 @@ class FaceTracker:
             was found.
         """
         numbers = FaceNumbers()
-        for frame in _ticks(frames, steps_per_second):
-            sights = self.look(frame.rgb)
-            boxes = [sight.box for sight in sights]
-            rows = [
-                _row(frame, sight, number, camera)
-                for number, sight in zip(numbers.assign(boxes, frame.seconds), sights, strict=True)
-            ]
-            yield np.stack(rows or [_row(frame, None)])
+        for picture in self._measure_all(_ticks(frames, steps_per_second), camera):
+            if picture.boxes:
+                faces = numbers.assign(picture.boxes, picture.seconds)
+                picture.rows[:, INDEX["face_id"]] = faces
+            yield picture.rows
 
     def analyse(
         self, frames: Iterable[Frame], *, steps_per_second: float, sound: Sound | None = None
     ) -> FaceFeatures:
-        """Facial rows of a clip, one for each picture analysed.
-
-        Of several faces the one whose mouth moves with the sound is taken, without sound the
-        largest; in pictures in which it is not seen, the next (`rank_faces`).
+        """Facial rows of a clip, one for each picture analysed: `rows`, then `of_one_face`.
 
         Args:
             frames: pictures of one clip in the order of time.
             steps_per_second: analysis rate (1/s).
             sound: the clip's.
         """
-        pictures = list(self.rows(frames, steps_per_second=steps_per_second))
-        if not pictures:
-            return FaceFeatures(empty_rows(0), 0, 0, 0, source="built-in")
-        ranking, why = rank_faces(np.concatenate(pictures), sound)
-        values = np.stack([first_face(rows, ranking) for rows in pictures])
-        found = values[:, INDEX["success"]] == 1
-        most = max(int(rows[:, INDEX["success"]].sum()) for rows in pictures)
-        # One person who comes back elsewhere has two numbers, and there was no choice.
-        why = why if most > 1 else "only"
-        return FaceFeatures(values, len(values), int(found.sum()), most, "built-in", why)
+        return of_one_face(list(self.rows(frames, steps_per_second=steps_per_second)), sound)
 
     def analyse_still(self, rgb: Picture) -> FaceFeatures:
         """Facial row of a still that is known to be of a face: see `look_still`.
@@ -144,9 +112,10 @@ class FaceTracker:
         return FaceFeatures(_row(still, sight)[None], 1, found, found, source="built-in")
 
     def close(self) -> None:
-        """Free the graphs."""
-        for graph in (*self._detectors, self._mesher):
-            graph.close()
+        """End the threads and free the graphs."""
+        self._pool.shutdown()
+        for graphs in self._graphs:
+            graphs.close()
 
     def __enter__(self) -> Self:
         return self
@@ -164,11 +133,7 @@ class FaceTracker:
 
         Where no detector is sure, the mesh is tried on the whole picture.
         """
-        sights = self.look(rgb)
-        if sights:
-            return sights[0]
-        mesh = self._mesh(rgb) if min(rgb.shape[:2]) >= SMALLEST_SIDE else None
-        return None if mesh is None else Sight(mesh, _bounds(mesh))
+        return self._graphs[0].look_still(rgb)
 
     def look(self, rgb: Picture) -> list[Sight]:
         """Find the faces in a picture, the largest first, at most `MOST_FACES`.
@@ -178,37 +143,54 @@ class FaceTracker:
         Args:
             rgb: (height, width, 3) uint8.
         """
-        if min(rgb.shape[:2]) < SMALLEST_SIDE:
-            return []
-        boxes = next(filter(None, (_detect(graph, rgb) for graph in self._detectors)), [])
-        boxes.sort(key=lambda box: box.area, reverse=True)
-        meshes = [(self._mesh_in(rgb, box), box) for box in boxes[:MOST_FACES]]
-        return [Sight(mesh, box) for mesh, box in meshes if mesh is not None]
+        graphs = self._free.get()
+        try:
+            return graphs.look(rgb)
+        finally:
+            self._free.put(graphs)
 
-    def _mesh(self, rgb: Picture) -> Mesh | None:
-        """(478, 3) px of the clearest face of a picture."""
-        with nullcontext() if self._spoken else quiet():
-            found = self._mesher.process(rgb).multi_face_landmarks
-        if not found:
-            return None
-        self._spoken = True
-        height, width = rgb.shape[:2]
-        points = np.array([(point.x, point.y, point.z) for point in found[0].landmark])
-        mesh: Mesh = points * (width, height, width)
-        return mesh
+    def _measure(self, frame: Frame, camera: Camera | None) -> _Measured:
+        sights = self.look(frame.rgb)
+        rows = [_row(frame, sight, camera) for sight in sights] or [_row(frame, None)]
+        return _Measured(frame.seconds, [sight.box for sight in sights], np.stack(rows))
 
-    def _mesh_in(self, rgb: Picture, box: Box) -> Mesh | None:
-        """(478, 3) px of the picture: the mesh of the face in a box."""
-        side = max(2, round(CROP * max(box.width, box.height)))
-        left = round(box.left + (box.width - side) / 2)
-        top = round(box.top + (box.height - side) / 2)
-        height, width = rgb.shape[:2]
-        square = np.zeros((side, side, 3), np.uint8)
-        inside = rgb[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
-        down, right = max(-top, 0), max(-left, 0)
-        square[down : down + inside.shape[0], right : right + inside.shape[1]] = inside
-        mesh = self._mesh(square)
-        return None if mesh is None else mesh + np.array((left, top, 0))
+    def _measure_all(self, frames: Iterable[Frame], camera: Camera | None) -> Iterator[_Measured]:
+        """Measure pictures side by side; they come out in the order in which they went in."""
+        begun: deque[Future[_Measured]] = deque()
+        try:
+            for frame in frames:
+                begun.append(self._pool.submit(self._measure, frame, camera))
+                # One more for each thread, so that none waits for the decoder's next picture.
+                if len(begun) > 2 * len(self._graphs):
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            # Whoever stops early finds the graphs free again.
+            for measuring in begun:
+                measuring.cancel()
+            wait(begun)
+
+
+def of_one_face(pictures: Sequence[NDArray[np.float32]], sound: Sound | None) -> FaceFeatures:
+    """The rows of the face that counts, one for each picture of a clip.
+
+    Of several faces the one whose mouth moves with the sound is taken, without sound the largest;
+    in pictures in which it is not seen, the next (`rank_faces`).
+
+    Args:
+        pictures: what `FaceTracker.rows` gives.
+        sound: the clip's.
+    """
+    if not pictures:
+        return FaceFeatures(empty_rows(0), 0, 0, 0, source="built-in")
+    ranking, why = rank_faces(np.concatenate(pictures), sound)
+    values = np.stack([first_face(rows, ranking) for rows in pictures])
+    found = values[:, INDEX["success"]] == 1
+    most = max(int(rows[:, INDEX["success"]].sum()) for rows in pictures)
+    # One person who comes back elsewhere has two numbers, and there was no choice.
+    why = why if most > 1 else "only"
+    return FaceFeatures(values, len(values), int(found.sum()), most, "built-in", why)
 
 
 def enlarge_small_still(grey: Picture) -> Picture:
@@ -239,26 +221,7 @@ def _ticks(frames: Iterable[Frame], steps_per_second: float) -> Iterator[Frame]:
             yield frame
 
 
-def _detect(graph: Any, rgb: Picture) -> list[Box]:
-    """Boxes of the faces that a detector finds in a picture."""
-    height, width = rgb.shape[:2]
-    boxes = []
-    for detection in graph.process(rgb).detections or ():
-        box = detection.location_data.relative_bounding_box
-        size = (box.width * width, box.height * height)
-        boxes.append(Box(box.xmin * width, box.ymin * height, *size, score=detection.score[0]))
-    return boxes
-
-
-def _bounds(mesh: Mesh) -> Box:
-    left, top = mesh[:, :2].min(0)
-    width, height = np.ptp(mesh[:, :2], axis=0)
-    return Box(left, top, width, height, score=0.5)
-
-
-def _row(
-    frame: Frame, sight: Sight | None, number: int = 0, camera: Camera | None = None
-) -> NDArray[np.float32]:
+def _row(frame: Frame, sight: Sight | None, camera: Camera | None = None) -> NDArray[np.float32]:
     """(714,) OpenFace's columns of one face of a picture."""
     row: NDArray[np.float32] = empty_rows(1)[0]
     row[INDEX["frame"]] = frame.index + 1
@@ -272,7 +235,6 @@ def _row(
     intensities = action_units.intensities(head.frontal)
     scale, _, offset = head.similarity
     blocks: dict[str, ArrayLike] = {
-        "face_id": number,
         "confidence": sight.box.score,
         "success": 1,
         "gaze": eyes.vectors,

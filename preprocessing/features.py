@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from preprocessing import audio
 from preprocessing.clip import (
@@ -20,6 +23,7 @@ from preprocessing.clip import (
     DecodeLimits,
     FaceFeatures,
     Frame,
+    Sound,
     TextFeatures,
 )
 from preprocessing.decode import ClipReader
@@ -34,6 +38,9 @@ __all__ = ["AudioFeatures", "Caution", "ClipFeatures", "FaceFeatures", "TextFeat
 
 SHORT_SOUND_SECONDS = 0.5
 """Shorter sound is too little to hear a mood in (s)."""
+
+STAGES = ("features", "decode", "text", "audio", "face")
+"""Keys of `ClipFeatures.timings_ms`."""
 
 _CHOSEN: dict[ChosenBy, str] = {
     "speech": "the one whose mouth moves with the sound",
@@ -74,48 +81,84 @@ def extract(
         ClipTooLarge: too many streams, or too large pictures.
         InvalidOpenFaceCsv: the CSV cannot be used.
     """
+    started = time.perf_counter()
     limits = limits or DecodeLimits()
-    timings = dict.fromkeys(("decode", "text", "audio", "face"), 0.0)
+    timings = dict.fromkeys(STAGES, 0.0)
     text: TextFeatures | None = None
     if transcript is not None:
         with _timed(timings, "text"):
             if not any(character.isalnum() for character in transcript):
                 raise EmptyTranscript("The transcript holds no word.")
             text = (tokenizer or default_tokenizer()).encode(transcript)
-    sound_features: AudioFeatures | None = None
-    face: FaceFeatures | None = None
-    damage: str | None = None
-    clip_seconds = 0.0
+    heard, face, damage = _Heard(), None, None
+    if video is None and openface_csv is not None:
+        with _timed(timings, "face"):
+            face = _from_openface(openface_csv, limits, clip_seconds=0.0)
     if video is not None:
         with _timed(timings, "decode"):
             reader = ClipReader(video, limits)
-            sound = reader.sound()
-        clip_seconds = sound.seconds if sound else reader.promised
-    if openface_csv is not None:
-        with _timed(timings, "face"):
-            face = _from_openface(openface_csv, limits, clip_seconds)
-    if video is not None:
-        if sound is not None:
-            with _timed(timings, "audio"):
-                sound_features = audio.analyse(sound)
-        if face is None and reader.has_video:
-            with _timed(timings, "face"):
-                frames = _timed_frames(reader.frames(STEPS_PER_SECOND), timings)
-                seen = tracker().analyse(frames, steps_per_second=STEPS_PER_SECOND, sound=sound)
-                face = seen if seen.frames else None
-        if sound is None and face is None:
+        heard, face = _heard_and_seen(reader, openface_csv, limits, timings)
+        if heard.sound is None and face is None:
             raise UndecodableClip(
                 f"Nothing in the file can be decoded ({reader.codecs}; {reader.damaged} broken "
                 "packets). The file is damaged; export or record it again."
             )
         damage = _damage(reader)
+    timings["features"] = 1000 * (time.perf_counter() - started)
     return ClipFeatures(
         text=text,
-        audio=sound_features,
+        audio=heard.features,
         face=face,
-        cautions=tuple(_cautions(text, sound_features, face, damage)),
+        cautions=tuple(_cautions(text, heard.features, face, damage)),
         timings_ms=timings,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A clip's sound and its analysis; both None where there is none."""
+
+    sound: Sound | None = None
+    features: AudioFeatures | None = None
+    milliseconds: float = 0.0
+
+
+def _hear(reader: ClipReader) -> _Heard:
+    started = time.perf_counter()
+    sound = reader.sound()
+    features = None if sound is None else audio.analyse(sound)
+    return _Heard(sound, features, 1000 * (time.perf_counter() - started))
+
+
+def _heard_and_seen(
+    reader: ClipReader,
+    openface_csv: bytes | None,
+    limits: DecodeLimits,
+    timings: dict[str, float],
+) -> tuple[_Heard, FaceFeatures | None]:
+    """Sound in a thread of its own, pictures meanwhile: neither needs the other until the end."""
+    pictures: list[NDArray[np.float32]] = []
+    with ThreadPoolExecutor(1, thread_name_prefix="sound") as beside:
+        hearing = beside.submit(_hear, reader)
+        try:
+            if openface_csv is None and reader.has_video:
+                with _timed(timings, "face"):
+                    frames = _timed_frames(reader.frames(STEPS_PER_SECOND), timings)
+                    pictures = list(tracker().rows(frames, steps_per_second=STEPS_PER_SECOND))
+        finally:
+            # Where both are at fault, the sound's fault is told, whichever is met first.
+            heard = hearing.result()
+    timings["audio"] = heard.milliseconds
+    with _timed(timings, "face"):
+        if openface_csv is not None:
+            seconds = heard.sound.seconds if heard.sound else reader.promised
+            return heard, _from_openface(openface_csv, limits, clip_seconds=seconds)
+        if not pictures:
+            return heard, None
+        # Imported late, as in `tracker`.
+        from preprocessing.face import of_one_face
+
+        return heard, of_one_face(pictures, heard.sound)
 
 
 def _from_openface(csv: bytes, limits: DecodeLimits, clip_seconds: float) -> FaceFeatures:
@@ -129,11 +172,16 @@ def _from_openface(csv: bytes, limits: DecodeLimits, clip_seconds: float) -> Fac
     )
 
 
-def warm_up() -> None:
-    """Load what a process needs for itself: the tokenizer, and the tracker with its threads."""
+def warm_up(face_threads: int = 1) -> None:
+    """Load what a process needs for itself: the tokenizer, and the tracker with its threads.
+
+    Args:
+        face_threads: pictures of one clip that are looked at side by side from now on.
+    """
     default_tokenizer()
+    _use_tracker(face_threads)
     nothing = Frame(np.zeros((480, 640, 3), np.uint8), seconds=0.0, index=0)
-    tracker().analyse([nothing], steps_per_second=STEPS_PER_SECOND)
+    tracker().analyse([nothing] * face_threads, steps_per_second=STEPS_PER_SECOND)
 
 
 @cache
@@ -142,13 +190,23 @@ def default_tokenizer() -> WordPiece:
     return WordPiece()
 
 
-@cache
+_trackers: list[FaceTracker] = []
+
+
 def tracker() -> FaceTracker:
     """The built-in face tracker; one a process, for one clip at a time."""
+    if not _trackers:
+        _use_tracker(threads=1)
+    return _trackers[0]
+
+
+def _use_tracker(threads: int) -> None:
     # Imported late: MediaPipe is heavy, and sound and words alone do without it.
     from preprocessing.face import FaceTracker
 
-    return FaceTracker()
+    for former in _trackers:
+        former.close()
+    _trackers[:] = [FaceTracker(threads)]
 
 
 def _cautions(

@@ -57,6 +57,7 @@ class Batcher:
         queue_clips: most clips that wait; more are refused.
         metrics: batch sizes and stage times.
         on_poison: called with the error if the device is lost for this process.
+        expecting: whether another clip may come soon; where none can, nobody waits for it.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class Batcher:
         queue_clips: int,
         metrics: Metrics,
         on_poison: Callable[[Exception], None],
+        expecting: Callable[[], bool] = lambda: True,
     ) -> None:
         self._predict = predict
+        self._expecting = expecting
         self._batch_clips = batch_clips
         self._wait_seconds = wait_ms / 1000
         self._queue_clips = queue_clips
@@ -141,7 +144,7 @@ class Batcher:
             self._arrival.clear()
             await self._arrival.wait()
         until = self._entries[0].queued + self._wait_seconds
-        while len(self._entries) < self._batch_clips:
+        while len(self._entries) < self._batch_clips and self._expecting():
             left = until - time.perf_counter()
             if left <= 0:
                 break

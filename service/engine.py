@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -69,7 +70,7 @@ class Engine:
             ),
             queue_clips=settings.queue_clips,
             metrics=metrics,
-            prepare=prepare_worker,
+            prepare=partial(prepare_worker, settings.face_threads),
             handler=extract_clip,
             preload=("service.worker_warm",),
         )
@@ -194,7 +195,6 @@ class Engine:
         started = time.perf_counter()
         table, warning = await self._openface_table(upload)
         tabled = 1000 * (time.perf_counter() - started)
-        started = time.perf_counter()
         job = Job(
             video=upload.video,
             transcript=upload.transcript,
@@ -211,13 +211,11 @@ class Engine:
                 raise
             table, warning = None, _instead(error)
             report, arrays = await self.pool.extract(replace(job, openface=None))
-        extracted = 1000 * (time.perf_counter() - started)
         scored = await self._batcher.score(self._sample(arrays))
         for stage, milliseconds in report.timings_ms.items():
             if stage in STAGES:
                 self.metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
         timings = {
-            "queue": extracted - sum(report.timings_ms.values()),
             **report.timings_ms,
             "batch": scored.wait_ms,
             "model": scored.model_ms,
@@ -279,6 +277,7 @@ class Engine:
             queue_clips=self.settings.batch_queue_clips,
             metrics=self.metrics,
             on_poison=self._on_poison,
+            expecting=lambda: self.pool.busy > 0,
         )
         log.info(
             "the model is loaded",
@@ -332,5 +331,5 @@ def _with_openface(
     return report.model_copy(update=changes)
 
 
-STAGES = frozenset({"decode", "text", "audio", "face"})
+STAGES = frozenset({"features", "decode", "text", "audio", "face"})
 """Stages that a worker may report on: metric labels are ours, not its."""

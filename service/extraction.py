@@ -38,6 +38,7 @@ class _Entry:
     job: Job
     answer: asyncio.Future[tuple[Report, bytes]]
     queued: float = field(default_factory=time.perf_counter)
+    waited: float = 0.0
 
 
 class ExtractionPool:
@@ -94,6 +95,11 @@ class ExtractionPool:
     def worker_pids(self) -> list[int]:
         """Process ids of the workers that are alive and warm."""
         return [worker.pid for worker in self._workers]
+
+    @property
+    def busy(self) -> int:
+        """Workers that have a clip."""
+        return len(self._workers) - self._idle
 
     @property
     def waiting(self) -> int:
@@ -183,10 +189,9 @@ class ExtractionPool:
             entry = await self._next_for(worker)
             if entry is None:
                 return "died"
-            self._metrics.stage_seconds.labels("wait_for_worker").observe(
-                time.perf_counter() - entry.queued
-            )
             started = time.perf_counter()
+            entry.waited = started - entry.queued
+            self._metrics.stage_seconds.labels("wait_for_worker").observe(entry.waited)
             reason = await self._run(worker, entry)
             if reason is not None:
                 return reason
@@ -255,7 +260,8 @@ class ExtractionPool:
 
 def _settle(entry: _Entry, head: Head, arrays: bytes) -> str | None:
     if head.report is not None:
-        entry.answer.set_result((head.report, arrays))
+        timings = {"queue": 1000 * entry.waited, **head.report.timings_ms}
+        entry.answer.set_result((head.report.model_copy(update={"timings_ms": timings}), arrays))
         return None
     fault = head.fault
     if fault is None:

@@ -81,13 +81,14 @@ PREDICT_EXAMPLE: dict[str, Any] = {
     "timings_ms": {
         "upload": 3.2,
         "queue": 1.1,
+        "features": 262.4,
         "decode": 148.0,
         "text": 0.6,
         "audio": 61.0,
-        "face": 212.0,
-        "batch": 4.1,
-        "model": 55.0,
-        "total": 485.0,
+        "face": 113.0,
+        "batch": 0.2,
+        "model": 26.0,
+        "total": 296.0,
     },
     "model": {
         "name": "dpdf-lq-default",

@@ -160,7 +160,10 @@ class PredictResponse(Shape):
     )
     seen: Seen
     warnings: list[Caution]
-    timings_ms: dict[str, float] = Field(description="Time by stage (ms); `total` is all of it.")
+    timings_ms: dict[str, float] = Field(
+        description="Wall time by stage (ms). `total` is all of it; `features` is decode, text and "
+        "face one after the other, with audio beside them."
+    )
     model: ModelInfo
     request_id: str = Field(description="Also in the header `X-Request-ID` and in the logs.")
 

@@ -16,6 +16,10 @@ MIB = 1024 * 1024
 PREFIX = "DPDF_"
 
 
+MOST_FACE_THREADS = 4
+"""Above, one clip's decoder cannot keep the threads busy, and each takes memory."""
+
+
 class Settings(BaseSettings):
     """What an operator may choose; units are in the names.
 
@@ -58,6 +62,13 @@ class Settings(BaseSettings):
         ge=0,
         le=256,
         description="Processes that decode clips; 0 = one for each usable core.",
+    )
+    clip_threads: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Threads of each worker that look for faces in one clip's pictures; 0 = one "
+        "for each usable core, at most 4.",
     )
     max_upload_mib: float = Field(
         default=64.0, gt=0, description="Largest request body, counted while it streams in (MiB)."
@@ -128,6 +139,11 @@ class Settings(BaseSettings):
     def worker_count(self) -> int:
         """Number of worker processes, at least 1."""
         return self.workers or len(os.sched_getaffinity(0))
+
+    @property
+    def face_threads(self) -> int:
+        """Threads of a worker that look for faces, at least 1."""
+        return self.clip_threads or min(MOST_FACE_THREADS, len(os.sched_getaffinity(0)))
 
     @property
     def keys(self) -> list[str]:

@@ -150,12 +150,12 @@ def _schema() -> FeatureSchema:
     return feature_schema(default_tokenizer().sha256)
 
 
-def prepare_worker() -> None:
+def prepare_worker(face_threads: int = 1) -> None:
     """Load what each worker needs for itself: the face tracker has threads of its own."""
     from preprocessing.features import warm_up
 
     _schema()
-    warm_up()
+    warm_up(face_threads)
 
 
 def serve(

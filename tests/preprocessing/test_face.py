@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from examples.sample_clip import portrait
 from preprocessing.clip import DecodeLimits, FaceFeatures, Frame
 from preprocessing.decode import ClipReader
+from preprocessing.errors import ClipTooLong
 from preprocessing.face import (
     UNSUPPORTED_COLUMNS,
     FaceTracker,
@@ -110,6 +111,27 @@ def test_nothing_is_carried_from_clip_to_clip(tracker: FaceTracker) -> None:
     analysed(tracker, GREY, np.ascontiguousarray(portrait(1.0)[:, ::-1]))
     again = analysed(tracker, portrait(0.0), portrait(0.5))
     np.testing.assert_array_equal(first.values, again.values)
+
+
+def test_threads_change_no_value() -> None:
+    pictures = [portrait(index / 10) for index in range(7)]
+    pictures[3] = np.zeros_like(pictures[3])
+    found = []
+    for threads in (1, 3):
+        with FaceTracker(threads) as tracker:
+            found.append(analysed(tracker, *pictures).values)
+    np.testing.assert_array_equal(*found)
+    assert found[0][:, INDEX["success"]].tolist() == [1, 1, 1, 0, 1, 1, 1]
+
+
+def test_a_clip_that_breaks_off_leaves_the_tracker_usable(tracker: FaceTracker) -> None:
+    def broken() -> Iterator[Frame]:
+        yield from frames(*[portrait(0.0)] * 5)
+        raise ClipTooLong("too long")
+
+    with pytest.raises(ClipTooLong):
+        tracker.analyse(broken(), steps_per_second=RATE)
+    assert analysed(tracker, portrait(0.0)).frames_with_face == 1
 
 
 def test_the_followed_face_stays_the_same_and_both_are_counted(tracker: FaceTracker) -> None:

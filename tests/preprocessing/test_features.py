@@ -50,8 +50,11 @@ def test_a_talking_person_gives_everything_and_no_caution(talking_clip: bytes) -
 
 def test_time_is_counted_once_and_by_stage(talking_clip: bytes) -> None:
     timings = extract(talking_clip, TRANSCRIPT).timings_ms
-    assert set(timings) == {"decode", "text", "audio", "face"}
+    assert set(timings) == {"features", "decode", "text", "audio", "face"}
     assert all(spent >= 0 for spent in timings.values())
+    one_after_the_other = timings["text"] + timings["decode"] + timings["face"]
+    assert one_after_the_other <= timings["features"]
+    assert timings["audio"] <= timings["features"]
     assert timings["decode"] > 1
     assert timings["face"] > 10
 

@@ -52,6 +52,7 @@ def run(
     wait_ms: float = 20,
     batch_clips: int = 4,
     queue_clips: int = 8,
+    expecting: Callable[[], bool] = lambda: True,
 ) -> None:
     async def running() -> None:
         model, poison = Model(), list[Exception]()
@@ -62,6 +63,7 @@ def run(
             queue_clips=queue_clips,
             metrics=Metrics(),
             on_poison=poison.append,
+            expecting=expecting,
         )
         async with asyncio.timeout(60):
             await test(batcher, model, poison)  # type: ignore[misc]
@@ -87,6 +89,15 @@ def test_a_lone_clip_does_not_wait_for_a_full_batch() -> None:
         assert model.batches == [1]
 
     run(test, wait_ms=0)
+
+
+def test_nobody_waits_for_a_clip_that_cannot_come() -> None:
+    async def test(batcher: Batcher, model: Model, _: object) -> None:
+        await batcher.score(sample(1))
+        assert model.batches == [1]
+
+    # An hour is longer than the test may take.
+    run(test, wait_ms=3_600_000, expecting=lambda: False)
 
 
 def test_abandoned_clips_are_not_computed() -> None:

@@ -51,7 +51,8 @@ def check_answer(body: dict[str, Any]) -> PredictResponse:
         assert gates.text + gates.audio + gates.video == pytest.approx(1, abs=1e-5)
     assert len(answer.model.checkpoint_sha256) == 64
     assert set(answer.timings_ms) == {
-        *("upload", "queue", "decode", "text", "audio", "face", "batch", "model", "total")
+        *("upload", "queue", "features", "decode", "text", "audio", "face"),
+        *("batch", "model", "total"),
     }
     assert min(answer.timings_ms.values()) >= 0
     return answer
