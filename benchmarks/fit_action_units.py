@@ -40,9 +40,10 @@ from benchmarks.openface_concordance import (
     find_pairs,
 )
 from preprocessing.action_units import COEFFICIENTS, HIGHEST, distances
-from preprocessing.face import FaceTracker, Sight, enlarge_small_still
+from preprocessing.face import FaceTracker, enlarge_small_still
 from preprocessing.geometry import Camera, Head
 from preprocessing.openface_columns import INDEX, group, indices
+from preprocessing.sight import Sight
 
 Array = NDArray[np.float64]
 

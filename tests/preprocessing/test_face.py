@@ -120,7 +120,7 @@ def test_threads_change_no_value() -> None:
     for threads in (1, 3):
         with FaceTracker(threads) as tracker:
             found.append(analysed(tracker, *pictures).values)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
     assert found[0][:, INDEX["success"]].tolist() == [1, 1, 1, 0, 1, 1, 1]
 
 
