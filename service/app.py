@@ -21,6 +21,7 @@ from service.errors import ServiceError
 from service.health import health_router, service_version
 from service.metrics import Metrics
 from service.openapi import openapi_of
+from service.pages import add_page
 from service.predict import predict_router
 from service.settings import Settings
 from service.telemetry import Telemetry
@@ -62,6 +63,7 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
     app.state.engine = engine
     app.include_router(predict_router(engine, Access(settings)))
     app.include_router(health_router(engine))
+    add_page(app)
     for kind in (
         ServiceError,
         PreprocessingError,

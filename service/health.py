@@ -110,6 +110,7 @@ def _info(engine: Engine) -> schemas.Info:
         status=_readiness(engine).status,
         device=str(predictor.device) if predictor else None,
         workers=engine.pool.size,
+        needs_key=bool(settings.keys),
         model=model_info(predictor) if predictor else None,
         features=_features(predictor.schema) if predictor else None,
         limits=schemas.Limits(

@@ -198,6 +198,7 @@ class Info(Shape):
     status: str
     device: str | None
     workers: int
+    needs_key: bool = Field(description="Whether predictions are answered to API keys alone.")
     model: ModelInfo | None = Field(description="None while it is being loaded.")
     features: FeatureInfo | None = Field(description="None while the model is being loaded.")
     limits: Limits

@@ -12,6 +12,7 @@ from model.checkpoint import DEFAULT_CHECKPOINT, read_header
 from service.settings import settings_table
 
 ROOT = Path(__file__).resolve().parents[1]
+SUFFIXES = ("py", "yml", "json", "html", "css", "js", "svg")
 README = (ROOT / "README.md").read_text()
 
 
@@ -21,7 +22,7 @@ def test_the_readme_lists_every_setting_as_it_is() -> None:
 
 def test_the_readme_s_tree_names_every_source_file_and_no_other() -> None:
     listed = subprocess.run(
-        ["git", "ls-files", "*.py", "*.yml", "*.json"],
+        ["git", "ls-files", *(f"*.{suffix}" for suffix in SUFFIXES)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -33,7 +34,7 @@ def test_the_readme_s_tree_names_every_source_file_and_no_other() -> None:
         if not name.startswith("tests/") and not name.endswith("__init__.py")
     }
     tree = README[README.index("## The tree") :]
-    named = set(re.findall(r"^ *([\w.-]+\.(?:py|yml|json))\b", tree, flags=re.MULTILINE))
+    named = set(re.findall(rf"^ *([\w.-]+\.(?:{'|'.join(SUFFIXES)}))\b", tree, flags=re.MULTILINE))
     assert named == there
 
 
