@@ -5,7 +5,7 @@ Three causes, three cures:
 - MediaPipe 0.10.21 looks up ``MessageFactory.GetPrototype`` while it is imported, which protobuf 5
   removed, and prints the AttributeError. The method is lent to it for as long as the import lasts.
 - Its native code logs lines about its own graphs when they start and at their first face, straight
-  to file descriptor 2, and offers no setting. Around these moments the descriptor goes to a file,
+  to file descriptor 2, and offers no setting. Around these moments the descriptor goes to memory,
   from which every line that is not one of `KNOWN_NOISE` is passed on.
 - It asks protobuf for a field's ``label()`` when a graph is made, which is deprecated and, on
   Python 3.12, warned of. That one warning is ignored meanwhile.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +39,9 @@ def quiet() -> Iterator[None]:
     """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as caught, warnings.catch_warnings():
+    # In memory: a worker may write nowhere, and a full disk must not stop it.
+    caught_fd = os.memfd_create("stderr")
+    with os.fdopen(caught_fd, "w+b") as caught, warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"label\(\) is deprecated", DeprecationWarning)
         os.dup2(caught.fileno(), 2)
         try:

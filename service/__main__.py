@@ -39,6 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"DPDF_{name}: {problem['msg']}", file=sys.stderr)
         return EXIT_SETTINGS
 
+    # Kept in memory by the settings alone: processes that are started from here on decode
+    # strangers' bytes, and would inherit it.
+    for name in [name for name in os.environ if name.upper() == "DPDF_API_KEYS"]:
+        del os.environ[name]
+
     # Importing transformers makes torch create a folder for compiled kernels, of which we have
     # none, in the temporary folder; one that exists already is left as it is.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())

@@ -67,6 +67,7 @@ class Engine:
             limits=WorkerLimits(
                 memory_bytes=settings.worker_memory_mib * MIB,
                 cpu_seconds=settings.worker_cpu_seconds,
+                sandbox=settings.worker_sandbox,
             ),
             queue_clips=settings.queue_clips,
             metrics=metrics,

@@ -56,6 +56,7 @@ class ExtractionPool:
     Attributes:
         warm: whether a worker has been ready; clips may wait while it is replaced.
         failure: why the last attempt to start a worker failed; None after a success.
+        unconfined: what the kernel lacks of the workers' sandbox; None before the first is ready.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class ExtractionPool:
         self.size = workers
         self.warm = False
         self.failure: str | None = None
+        self.unconfined: list[str] | None = None
         self._limits = limits
         self._queue_clips = queue_clips
         self._metrics = metrics
@@ -174,6 +176,7 @@ class ExtractionPool:
             pause = 0.1
             self.failure = None
             self.warm = True
+            self._note_confinement(worker.unconfined)
             self._workers.add(worker)
             try:
                 reason = await self._employ(worker)
@@ -182,6 +185,12 @@ class ExtractionPool:
                 exit_code = await worker.kill()
             self._metrics.worker_restarts.labels(reason).inc()
             log.warning("a worker is replaced", reason=reason, exit_code=exit_code)
+
+    def _note_confinement(self, unconfined: list[str]) -> None:
+        """Say it when workers are not as confined as they should be, once and when it changes."""
+        if unconfined and unconfined != self.unconfined:
+            log.warning("workers are not fully confined", missing=unconfined)
+        self.unconfined = unconfined
 
     async def _employ(self, worker: WorkerProcess) -> str:
         """Give clips to a worker until it has to be replaced; returns why."""

@@ -111,6 +111,9 @@ def _info(engine: Engine) -> schemas.Info:
         device=str(predictor.device) if predictor else None,
         workers=engine.pool.size,
         needs_key=bool(settings.keys),
+        worker_sandbox=None
+        if engine.pool.unconfined is None
+        else schemas.Sandbox(mode=settings.worker_sandbox, missing=engine.pool.unconfined),
         model=model_info(predictor) if predictor else None,
         features=_features(predictor.schema) if predictor else None,
         limits=schemas.Limits(

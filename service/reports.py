@@ -11,7 +11,7 @@ from preprocessing.errors import PreprocessingError
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class TextReport(_Part):

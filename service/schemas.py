@@ -191,6 +191,15 @@ class FeatureInfo(Shape):
     video_columns: list[str]
 
 
+class Sandbox(Shape):
+    """How far the processes that decode clips are confined."""
+
+    mode: Literal["auto", "require", "off"]
+    missing: list[str] = Field(
+        description="What the kernel does not offer; empty if files and system calls are confined."
+    )
+
+
 class Info(Shape):
     """What this service is."""
 
@@ -199,6 +208,7 @@ class Info(Shape):
     device: str | None
     workers: int
     needs_key: bool = Field(description="Whether predictions are answered to API keys alone.")
+    worker_sandbox: Sandbox | None = Field(description="None before the first worker is ready.")
     model: ModelInfo | None = Field(description="None while it is being loaded.")
     features: FeatureInfo | None = Field(description="None while the model is being loaded.")
     limits: Limits

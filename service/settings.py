@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     worker_cpu_seconds: int = Field(
         default=120, ge=1, description="CPU time that one clip may take in a worker (s)."
     )
+    worker_sandbox: Literal["auto", "require", "off"] = Field(
+        default="auto",
+        description="Files and system calls are taken from workers: `auto` as far as the kernel "
+        "can, `require` or no worker starts, `off`.",
+    )
     batch_clips: int = Field(
         default=16, ge=1, le=256, description="Most clips in one call of the model."
     )

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preprocessing.errors import PreprocessingError
-from service import wire
+from service import sandbox, wire
 from service.reports import head_of_fault
 
 if TYPE_CHECKING:
@@ -40,10 +40,12 @@ class WorkerLimits:
     Attributes:
         memory_bytes: address space beyond what the process has when it is ready.
         cpu_seconds: processor time for one clip.
+        sandbox: how much of `service.sandbox` must be in force.
     """
 
     memory_bytes: int
     cpu_seconds: int
+    sandbox: sandbox.Mode = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
         limits=DecodeLimits(job.max_seconds, job.max_pixels, job.max_streams),
         openface_csv=job.openface,
     )
-    sample = to_sample(features, _schema())
+    sample = to_sample(features, feature_schema_of_workers())
     text, audio, face = features.text, features.audio, features.face
     report = {
         "text": text and {"tokens": text.tokens, "truncated": text.truncated},
@@ -143,7 +145,8 @@ def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
 
 
 @cache
-def _schema() -> FeatureSchema:
+def feature_schema_of_workers() -> FeatureSchema:
+    """The schema that samples are made for: the default encoder's; one a process."""
     from preprocessing.features import default_tokenizer
     from preprocessing.schema import feature_schema
 
@@ -154,7 +157,6 @@ def prepare_worker(face_threads: int = 1) -> None:
     """Load what each worker needs for itself: the face tracker has threads of its own."""
     from preprocessing.features import warm_up
 
-    _schema()
     warm_up(face_threads)
 
 
@@ -166,18 +168,18 @@ def serve(
 ) -> None:
     """Main function of the process: say when ready, then answer jobs until the channel closes.
 
-    Every answer is two frames: a `service.reports.Head` as JSON, and the arrays (empty after a
-    failure).
+    The first frame is a JSON object: ``ready`` is the process id, ``unconfined`` what the kernel
+    lacks of the sandbox. Every answer is two frames: a `service.reports.Head` as JSON, and the
+    arrays (empty after a failure).
     """
     # The server decides when a worker ends; a Ctrl-C in its terminal reaches us all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
-    if prepare is not None:
-        prepare()
-    _give_up_rights(limits)
+    unconfined = _give_up_rights(limits, prepare)
     # A closed channel means that the server is gone, or has no use for this worker any more.
     with contextlib.suppress(EOFError, ConnectionError):
-        wire.send(channel, [json.dumps({"ready": os.getpid()}).encode()])
+        ready = {"ready": os.getpid(), "unconfined": unconfined}
+        wire.send(channel, [json.dumps(ready).encode()])
         _silence()
         while True:
             job = Job.receive(channel)
@@ -198,13 +200,29 @@ def _answer(handler: Handler, job: Job) -> tuple[dict[str, Any], bytes]:
     return {"report": report}, arrays
 
 
-def _give_up_rights(limits: WorkerLimits) -> None:
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + limits.memory_bytes
-    _lower(resource.RLIMIT_AS, most)
+def _give_up_rights(limits: WorkerLimits, prepare: Callable[[], None] | None) -> list[str]:
+    """Prepare the process and take from it what decoding does not need.
+
+    Returns:
+        What the kernel lacks of the sandbox; all of it where it is switched off.
+    """
+    sandbox.warm_up()
+    with Path("/proc/self/statm").open() as memory:
+        # Landlock binds one thread and what it starts: it has to come before any other thread.
+        unconfined = [] if limits.sandbox == "off" else sandbox.confine_files()
+        if prepare is not None:
+            prepare()
+        pages = int(memory.read().split()[0])
+    _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + limits.memory_bytes)
     _lower(resource.RLIMIT_CORE, 0)
     # No regular file can be written, so a decoder can leave nothing behind.
     _lower(resource.RLIMIT_FSIZE, 0)
+    if limits.sandbox == "off":
+        return ["files: switched off", "system calls: switched off"]
+    unconfined += sandbox.confine_calls()
+    if unconfined and limits.sandbox == "require":
+        raise SystemExit(f"DPDF_WORKER_SANDBOX is require, and {'; '.join(unconfined)}")
+    return unconfined
 
 
 def _silence() -> None:

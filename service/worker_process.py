@@ -37,6 +37,7 @@ class WorkerProcess:
 
     Attributes:
         pid: its process id.
+        unconfined: what the kernel lacks of its sandbox; empty if all is in force.
         died: set as soon as the process has ended.
     """
 
@@ -48,6 +49,7 @@ class WorkerProcess:
     ) -> None:
         self.died = asyncio.Event()
         self.pid: int = process.ident or 0
+        self.unconfined: list[str] = []
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -83,7 +85,8 @@ class WorkerProcess:
         worker = cls(process, reader, writer)
         try:
             async with asyncio.timeout(START_SECONDS):
-                json.loads(await wire.receive_async(reader, limit=HEAD_LIMIT))
+                ready = json.loads(await wire.receive_async(reader, limit=HEAD_LIMIT))
+            worker.unconfined = ready["unconfined"]
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             code = await worker.kill()
             raise WorkerStartError(

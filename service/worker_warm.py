@@ -1,9 +1,10 @@
 """Imported once by the fork server, so that every worker starts warm.
 
 Workers are forked from the process that imported this module: what is loaded and compiled here is
-there at once in each of them and lies in memory once. It must start no thread, because threads do
-not survive a fork; hence one thread for every library, and the face tracker, which has threads of
-its own, is started in the worker by `service.worker.prepare_worker`.
+there at once in each of them and lies in memory once, and what reads or writes a file of its own
+(matplotlib's list of fonts) still may. It must start no thread, because threads do not survive a
+fork; hence one thread for every library, and the face tracker, which has threads of its own, is
+started in the worker by `service.worker.prepare_worker`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 def _warm_up() -> None:
     # Imported here, below the lines that these imports must find done.
-    from preprocessing import audio, features, tensors, transcript  # noqa: F401
+    import encodings.utf_8_sig  # noqa: F401
+
+    import safetensors.numpy  # noqa: F401
+
+    from preprocessing import audio, face, features, openface_csv, tensors, transcript  # noqa: F401
+    from service import sandbox, worker
 
     audio.warm_up()
+    features.default_tokenizer()
+    worker.feature_schema_of_workers()
+    sandbox.warm_up()
 
 
 _warm_up()

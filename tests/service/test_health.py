@@ -27,6 +27,7 @@ def test_info_and_metadata_say_what_is_served(service: Service) -> None:
     info = service.client.get("/info").json()
     assert info["status"] == "ready"
     assert info["workers"] == 2
+    assert info["worker_sandbox"]["mode"] == "auto"
     assert info["limits"]["max_upload_bytes"] == Settings().max_upload_bytes
     assert info["model"]["feature_schema"] == info["features"]["fingerprint"]
     model = service.client.get(f"/v2/models/{info['model']['name']}").json()
