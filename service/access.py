@@ -38,15 +38,29 @@ class Access:
         )
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
-    def check(self, request: Request) -> None:
+    def identify(self, request: Request) -> str:
+        """Let a request pass without counting it.
+
+        Returns:
+            Who asks: a digest of the key, the same after every start; empty without keys.
+
+        Raises:
+            Unauthorised: no key, or one that is not known.
+        """
+        return self._digests[self._caller(request)].hex() if self._digests else ""
+
+    def check(self, request: Request) -> str:
         """Let a request pass, and count it.
+
+        Returns:
+            As `identify` does.
 
         Raises:
             Unauthorised: no key, or one that is not known.
             TooOften: the key's requests of the last minute are used up.
         """
         if not self._digests:
-            return
+            return ""
         caller = self._caller(request)
         if self._limit is not None and not self._window.hit(self._limit, str(caller)):
             free = self._window.get_window_stats(self._limit, str(caller)).reset_time
@@ -54,6 +68,7 @@ class Access:
                 f"This key may ask {self._limit.amount} times a minute.",
                 retry_after_seconds=max(1, math.ceil(free - time.time())),
             )
+        return self._digests[caller].hex()
 
     def _caller(self, request: Request) -> int:
         """The number of the request's key; the time it takes says nothing about the keys."""

@@ -19,6 +19,10 @@ from service.bodies import BodyLimits
 from service.engine import Engine
 from service.errors import ServiceError
 from service.health import health_router, service_version
+from service.job_kinds import job_kinds
+from service.job_runner import JobRunner
+from service.job_store import JobStore
+from service.jobs import jobs_router
 from service.metrics import Metrics
 from service.openapi import openapi_of
 from service.pages import add_page
@@ -42,16 +46,32 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
         on_fatal: called when the process should end and be started anew.
 
     Returns:
-        The app; its `state.engine` is the `Engine`.
+        The app; its `state.engine` is the `Engine`, its `state.close` ends all work.
     """
     metrics = Metrics()
     engine = Engine(settings, metrics, on_fatal=on_fatal)
+    store = JobStore(
+        url=settings.job_store.get_secret_value() if settings.job_store else None,
+        directory=settings.job_directory,
+        most_jobs=settings.job_queue,
+        most_bytes=settings.job_store_bytes,
+        keep_seconds=settings.job_keep_seconds,
+        lease_seconds=settings.job_lease_seconds,
+    )
+    runner = JobRunner(engine, store, job_kinds(engine))
+
+    async def close() -> None:
+        # First the jobs: their ends need the store, and what has no end goes back into it.
+        await runner.close()
+        await engine.close()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         engine.start()
+        runner.start()
         yield
-        await engine.close()
+        await close()
+        store.close()
 
     # FastAPI's own documentation pages load their scripts from a CDN; these bring them along.
     app = FastAPIOffline(
@@ -61,7 +81,10 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
         lifespan=lifespan,
     )
     app.state.engine = engine
-    app.include_router(predict_router(engine, Access(settings)))
+    app.state.close = close
+    access = Access(settings)
+    app.include_router(predict_router(engine, access))
+    app.include_router(jobs_router(engine, access, store, runner))
     app.include_router(health_router(engine))
     add_page(app)
     for kind in (
@@ -84,9 +107,9 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After"],
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+            expose_headers=["Location", "X-Request-ID", "Retry-After"],
         )
     app.add_middleware(Telemetry, metrics=metrics)
     document = openapi_of(app, with_keys=bool(settings.keys))

@@ -153,6 +153,25 @@ class Engine:
             Overloaded: the queue is full.
         """
         self._check_ready()
+        if self.pool.full:
+            raise self.pool.overloaded()
+        with self.occupied():
+            yield
+
+    @contextmanager
+    def accepted_for_later(self) -> Iterator[None]:
+        """The same for a request whose clip is put by: busy workers do not matter.
+
+        Raises:
+            Draining, NotReady: see `reasons`.
+        """
+        self._check_ready()
+        with self.occupied():
+            yield
+
+    @contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Let a shutdown wait for what is done meanwhile."""
         self._count(1)
         try:
             yield
@@ -175,8 +194,6 @@ class Engine:
                 f"The service cannot answer yet: {'; '.join(reasons)}.",
                 retry_after_seconds=RETRY_WHILE_LOADING_SECONDS,
             )
-        if self.pool.full:
-            raise self.pool.overloaded()
 
     async def answer(self, upload: Upload) -> tuple[Report, Scored, dict[str, float]]:
         """Score an upload.

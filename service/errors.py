@@ -10,12 +10,17 @@
     ├── ClipTooCostly            422  decoding hit the worker's memory or CPU limit
     ├── UploadTooSlow            408  the body did not arrive in time
     ├── Unauthorised             401  no API key, or one that is not known
+    ├── UnknownJob               404  no such job, or another key's
+    ├── IdempotencyKeyReused     422  an Idempotency-Key that came before with another body
     ├── TooOften                 429  a key's requests of the last minute are used up
     ├── Overloaded               429  a bounded queue, or the memory for uploads, is full
     ├── NotReady                 503  still loading, or not able to serve any more
     │   └── Draining             503  shutting down
     ├── DeadlineExceeded         504  no answer within the deadline
     ├── WorkerFailed             503  the worker process that held this clip died
+    ├── JobStoreUnavailable      503  the database of the jobs cannot be used
+    ├── JobStoreFull             507  the disk of the jobs is full
+    ├── JobAbandoned             500  the service died several times over this job
     ├── ExtractionFailed         500  a bug in preprocessing
     └── ModelFailed              500  the model failed on the batch that held this clip
 
@@ -87,6 +92,14 @@ class Unauthorised(ServiceError):
     """The request carries no API key that is known."""
 
 
+class UnknownJob(ServiceError):
+    """There is no such job, it has expired, or it is another key's."""
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The caller's Idempotency-Key stands for another request already."""
+
+
 class TooOften(ServiceError):
     """The caller has used up the requests that its key allows."""
 
@@ -109,6 +122,18 @@ class DeadlineExceeded(ServiceError):
 
 class WorkerFailed(ServiceError):
     """The worker process died while it held this clip."""
+
+
+class JobStoreUnavailable(ServiceError):
+    """The database that keeps the jobs cannot be used."""
+
+
+class JobStoreFull(ServiceError):
+    """The database that keeps the jobs has no room on its disk."""
+
+
+class JobAbandoned(ServiceError):
+    """Process after process vanished while it held this job."""
 
 
 class ExtractionFailed(ServiceError):
@@ -155,11 +180,16 @@ ANSWERS: dict[type[Exception], Answer] = {
     UnexpectedField: Answer(422, "unexpected_field", "Unexpected field"),
     ClipTooCostly: Answer(422, "clip_too_costly", "Clip too costly to decode", param="video"),
     Unauthorised: Answer(401, "unauthorised", "API key needed"),
+    UnknownJob: Answer(404, "job_not_found", "Job not found"),
+    IdempotencyKeyReused: Answer(422, "idempotency_key_reused", "Idempotency key reused"),
     TooOften: Answer(429, "too_often", "Too often"),
     Overloaded: Answer(429, "overloaded", "Too many requests"),
     NotReady: Answer(503, "not_ready", "Not ready"),
     Draining: Answer(503, "shutting_down", "Shutting down"),
     WorkerFailed: Answer(503, "worker_failed", "Worker failed"),
+    JobStoreUnavailable: Answer(503, "job_store_unavailable", "Job store unavailable"),
+    JobStoreFull: Answer(507, "job_store_full", "Job store full"),
+    JobAbandoned: Answer(500, "job_abandoned", "Job abandoned"),
     DeadlineExceeded: Answer(504, "deadline_exceeded", "Deadline exceeded"),
     ExtractionFailed: Answer(500, "extraction_failed", "Feature extraction failed"),
     ModelFailed: Answer(500, "model_failed", "Model failed"),

@@ -40,7 +40,7 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self.open_requests = Gauge(
-            "dpdf_open_requests", "Calls of /predict being worked on.", registry=self.registry
+            "dpdf_open_requests", "Requests and jobs being worked on.", registry=self.registry
         )
         self.held_bytes = Gauge(
             "dpdf_held_bytes", "Memory held by request bodies (bytes).", registry=self.registry
@@ -53,6 +53,14 @@ class Metrics:
             "dpdf_worker_restarts", "Worker processes replaced, by reason.", ("reason",),
             registry=self.registry,
         )  # fmt: skip
+        self.jobs = Gauge(
+            "dpdf_jobs", "Jobs in the store, by state.", ("state",), registry=self.registry
+        )
+        self.jobs_finished = Counter(
+            "dpdf_jobs_finished", "Jobs that this process finished.", ("kind", "state"),
+            registry=self.registry,
+        )  # fmt: skip
+        self.job_store_up = self._gauge("dpdf_job_store_up", "1 while the job store can be used.")
         self._workers = self._gauge("dpdf_workers_ready", "Worker processes ready for a clip.")
         self._queue = Gauge(
             "dpdf_queue_clips", "Clips waiting, by queue.", ("queue",), registry=self.registry

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI
@@ -100,6 +102,44 @@ PREDICT_EXAMPLE: dict[str, Any] = {
     "request_id": "5f0c2b9e6d9f4a6b8f3e1c2d4a5b6c7d",
 }
 
+JOB_REQUEST = deepcopy(PREDICT_REQUEST)
+JOB_REQUEST["content"]["multipart/form-data"]["schema"]["properties"]["kind"] = {
+    "type": "string",
+    "enum": ["predict"],
+    "default": "predict",
+    "description": "Which plain route's work to do.",
+}
+
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "The client's own name for this request, e.g. a UUID. Sent again with the same "
+    "body it leads to the same job; with another body it is refused.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+
+JOB_EXAMPLE: dict[str, Any] = {
+    "id": "mVjY3bF2s0q1Zk8dW7xTQg",
+    "kind": "predict",
+    "state": "done",
+    "progress": 1.0,
+    "created": "2026-01-31T12:00:00+00:00",
+    "started": "2026-01-31T12:00:01+00:00",
+    "finished": "2026-01-31T12:00:02+00:00",
+    "expires": "2026-02-01T12:00:02+00:00",
+    "result": PREDICT_EXAMPLE,
+    "problem": None,
+}
+
+NEW_JOB_EXAMPLE = JOB_EXAMPLE | {
+    "state": "queued",
+    "progress": 0.0,
+    "started": None,
+    "finished": None,
+    "expires": None,
+    "result": None,
+}
+
 EXAMPLE_DETAILS = {
     "malformed_request": "The multipart body stops before its closing boundary.",
     "upload_too_slow": "The request body was not complete after 30 s.",
@@ -110,6 +150,11 @@ EXAMPLE_DETAILS = {
     "undecodable_clip": "The clip is an empty file: 0 bytes arrived as video.",
     "unauthorised": "This service asks for an API key: send the header 'Authorization: Bearer "
     "KEY'.",
+    "job_not_found": "There is no such job; it may have expired, or be another key's.",
+    "idempotency_key_reused": "This Idempotency-Key came before with another body; use a new key "
+    "for it.",
+    "job_store_unavailable": "The store of the jobs cannot be used now.",
+    "job_store_full": "The disk that keeps the jobs is full.",
     "too_often": "This key may ask 60 times a minute.",
     "overloaded": "All 2 workers are busy and 32 clips wait; try again later.",
     "not_ready": "The service cannot answer yet: loading the model.",
@@ -125,34 +170,100 @@ RETRY_AFTER = {
 }
 
 
-def predict_responses() -> dict[int | str, dict[str, Any]]:
-    """Every status that `/predict` answers with, each with all its problems as examples."""
-    responses: dict[int | str, dict[str, Any]] = {
-        200: {"content": {"application/json": {"example": PREDICT_EXAMPLE}}}
+Responses = dict[int | str, dict[str, Any]]
+
+JOB_ROUTES = ("/jobs", "/jobs/{job_id}", "/jobs/{job_id}/events")
+
+JOB_ASKED = frozenset({"unauthorised", "job_not_found", "job_store_unavailable", "internal_error"})
+"""What asking for a job can be answered with."""
+
+JOB_REFUSED = frozenset(
+    {
+        "malformed_request",
+        "unauthorised",
+        "upload_too_slow",
+        "upload_too_large",
+        "unsupported_media_type",
+        "invalid_field",
+        "missing_field",
+        "unexpected_field",
+        "undecodable_clip",
+        "idempotency_key_reused",
+        "too_often",
+        "overloaded",
+        "internal_error",
+        "not_ready",
+        "shutting_down",
+        "job_store_unavailable",
+        "job_store_full",
     }
-    rows = {row.code: row for row in ANSWERS.values() if row.status != CLIENT_GONE}
-    for row in rows.values():
-        response = responses.setdefault(row.status, problem_response(row))
-        response["content"][MEDIA_TYPE]["examples"][row.code] = _example(row)
+)
+"""What a new job can be refused with; all else that can be wrong is its `problem` later."""
+
+
+def job_responses(operation: str) -> Responses:
+    """Every status of an operation on jobs: `post`, `get`, `delete` or `events`."""
+    example = NEW_JOB_EXAMPLE if operation == "post" else JOB_EXAMPLE
+    shown = {"content": {"application/json": {"example": example}}}
+    if operation == "post":
+        location = {"description": "Where to ask for the job.", "schema": {"type": "string"}}
+        accepted = {**shown, "headers": {"Location": location}}
+        return {202: accepted, **_problems(JOB_REFUSED, "/jobs")}
+    asked = _problems(JOB_ASKED, f"/jobs/{JOB_EXAMPLE['id']}")
+    if operation == "events":
+        return asked
+    if operation == "delete":
+        forgotten = {"description": "Forgotten.", "content": {}}
+        cancelled = JOB_EXAMPLE | {"state": "cancelled", "progress": 0.4, "result": None}
+        shown = {"content": {"application/json": {"example": cancelled}}}
+        return {200: shown, 204: forgotten, **asked}
+    return {200: shown, **asked}
+
+
+JOB_ONLY = frozenset(
+    {
+        "job_not_found",
+        "idempotency_key_reused",
+        "job_store_unavailable",
+        "job_store_full",
+        "job_abandoned",
+    }
+)
+"""Codes that no route but those of `/jobs` answers with."""
+
+
+def predict_responses() -> Responses:
+    """Every status that `/predict` answers with, each with all its problems as examples."""
+    responses: Responses = {200: {"content": {"application/json": {"example": PREDICT_EXAMPLE}}}}
+    codes = {row.code for row in ANSWERS.values() if row.status != CLIENT_GONE}
+    responses |= _problems(codes - JOB_ONLY, "/predict")
+    return responses
+
+
+def _problems(codes: Set[str], instance: str) -> Responses:
+    """Responses by status, each with all its problems as examples."""
+    responses: Responses = {}
+    for row in ANSWERS.values():
+        if row.code in codes:
+            response = responses.setdefault(row.status, problem_response(row, instance))
+            response["content"][MEDIA_TYPE]["examples"][row.code] = _example(row, instance)
     return responses
 
 
 CLIENT_GONE = 499
 """Status of requests that nobody waits for any more; never sent."""
 
-SUCCESS = 200
-
 MODEL_PATH = "/v2/models/{name}"
 
 
-def problem_response(row: Answer) -> dict[str, Any]:
+def problem_response(row: Answer, instance: str) -> dict[str, Any]:
     """An OpenAPI response with one problem as example."""
     response: dict[str, Any] = {
         "description": row.title,
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/Problem"},
-                "examples": {row.code: _example(row)},
+                "examples": {row.code: _example(row, instance)},
             }
         },
     }
@@ -173,23 +284,28 @@ def openapi_of(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
     document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
     if with_keys:
         document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        document["paths"]["/predict"]["post"]["security"] = [{"key": []}]
+        for path in ("/predict", *JOB_ROUTES):
+            for operation in document["paths"][path].values():
+                operation["security"] = [{"key": []}]
     # Once more: FastAPI leaves out what is null, and an example without `param` is none.
-    documented: dict[str, tuple[str, dict[int | str, dict[str, Any]]]] = {
-        "/predict": ("post", predict_responses()),
-        MODEL_PATH: ("get", {404: NOT_FOUND}),
-    }
-    for path, (method, responses) in documented.items():
+    documented: list[tuple[str, str, Responses]] = [
+        ("/predict", "post", predict_responses()),
+        (MODEL_PATH, "get", {404: NOT_FOUND}),
+        ("/jobs", "post", job_responses("post")),
+        *(("/jobs/{job_id}", method, job_responses(method)) for method in ("get", "delete")),
+        ("/jobs/{job_id}/events", "get", job_responses("events")),
+    ]
+    for path, method, responses in documented:
         operation = document["paths"][path][method]
         operation["responses"].update(
-            {str(status): response for status, response in responses.items() if status != SUCCESS}
+            {str(status): row for status, row in responses.items() if MEDIA_TYPE in row["content"]}
         )
     return document
 
 
-def _example(row: Answer) -> dict[str, Any]:
+def _example(row: Answer, instance: str) -> dict[str, Any]:
     detail = EXAMPLE_DETAILS.get(row.code, f"{row.title}: what was wrong and what to do.")
-    return {"summary": row.title, "value": example(row, detail)}
+    return {"summary": row.title, "value": example(row, detail, instance)}
 
 
-NOT_FOUND = problem_response(HTTP_ANSWERS[404])
+NOT_FOUND = problem_response(HTTP_ANSWERS[404], "/v2/models/other")

@@ -53,17 +53,22 @@ def predict_router(engine: Engine, access: Access) -> APIRouter:
                 request, max_transcript_bytes=engine.settings.max_transcript_bytes
             )
             received = time.perf_counter()
-            report, scored, timings = await _within(
+            report, scored, timings = await within(
                 engine.settings.deadline_seconds, _while_connected(request, engine.answer(upload))
             )
             timings = {"upload": 1000 * (received - started), **timings}
             timings["total"] = 1000 * (time.perf_counter() - started)
-            return _response(engine, report, scored, timings)
+            return predict_response(engine, report, scored, timings)
 
     return router
 
 
-async def _within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Work with an end.
+
+    Raises:
+        DeadlineExceeded: the time (s) was over first; the work is cancelled.
+    """
     try:
         async with asyncio.timeout(seconds):
             return await work
@@ -91,9 +96,10 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _response(
+def predict_response(
     engine: Engine, report: Report, scored: Scored, timings: dict[str, float]
 ) -> schemas.PredictResponse:
+    """What `Engine.answer` returns, in the answer's shape."""
     prediction = scored.prediction
     score = schemas.clip_score(prediction.raw_score)
     return schemas.PredictResponse(

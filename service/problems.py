@@ -98,14 +98,14 @@ class AnswerUnexpected:
             await response(scope, receive, send)
 
 
-def example(row: Answer, detail: str) -> dict[str, object]:
+def example(row: Answer, detail: str, instance: str) -> dict[str, object]:
     """An example document for OpenAPI."""
     return Problem(
         type=f"urn:dpdf:problem:{row.code}",
         title=row.title,
         status=row.status,
         detail=row.detail or detail,
-        instance="/predict",
+        instance=instance,
         code=row.code,
         param=row.param,
         request_id="5f0c2b9e6d9f4a6b8f3e1c2d4a5b6c7d",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from service.problems import Problem
 
 Label = Literal[
     "highly negative",
@@ -166,6 +169,30 @@ class PredictResponse(Shape):
     )
     model: ModelInfo
     request_id: str = Field(description="Also in the header `X-Request-ID` and in the logs.")
+
+
+class Job(Shape):
+    """Long work: how far it is, and how it ended.
+
+    Attributes are set as they become known; `result` or `problem` when it is finished.
+    """
+
+    id: str = Field(
+        description="Unguessable; who has it may see the job, unless keys are asked for."
+    )
+    kind: Literal["predict"] = Field(description="What is done with the clip.")
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    progress: float = Field(ge=0, le=1, description="Share that is done.")
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    expires: datetime | None = Field(
+        description="When the job is forgotten; null until it is finished."
+    )
+    result: PredictResponse | None = Field(description="Of a job that is done.")
+    problem: Problem | None = Field(
+        description="Of a job that failed: what the plain route would have answered."
+    )
 
 
 class Limits(Shape):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import structlog
 import uvicorn
@@ -33,10 +33,17 @@ class Server(uvicorn.Server):
         exit_code: what the process should end with.
     """
 
-    def __init__(self, config: uvicorn.Config, engine: Engine, grace_seconds: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        engine: Engine,
+        close: Callable[[], Awaitable[None]],
+        grace_seconds: float,
+    ) -> None:
         super().__init__(config)
         self.exit_code = 0
         self._engine = engine
+        self._close = close
         self._grace_seconds = grace_seconds
         self._drain: asyncio.Task[None] | None = None
 
@@ -74,8 +81,8 @@ class Server(uvicorn.Server):
             await asyncio.wait_for(self._engine.idle.wait(), share)
         if self._engine.open_requests:
             log.warning("the grace period is over", open_requests=self._engine.open_requests)
-            # Whoever still waits for a worker or the model is told so.
-            await self._engine.close()
+            # Whoever still waits for a worker or the model is told so; jobs go back into the store.
+            await self._close()
         self.should_exit = True
 
 
@@ -93,6 +100,6 @@ def serve(settings: Settings) -> int:
         lifespan="on",
         timeout_graceful_shutdown=max(1, int((1 - SHARE_FOR_WORK) * settings.grace_seconds / 2)),
     )
-    servers.append(Server(config, app.state.engine, settings.grace_seconds))
+    servers.append(Server(config, app.state.engine, app.state.close, settings.grace_seconds))
     servers[0].run()
     return servers[0].exit_code

@@ -130,6 +130,37 @@ class Settings(BaseSettings):
     batch_queue_clips: int = Field(
         default=64, ge=1, description="Clips that may wait for the model."
     )
+    job_store: SecretStr | None = Field(
+        default=None,
+        description="URL of a PostgreSQL that several replicas share, "
+        "`postgresql://user:password@host/database`; without it jobs are kept in a file.",
+    )
+    job_directory: Path = Field(
+        default=Path("build/jobs"), description="Folder of the file with the jobs (SQLite)."
+    )
+    job_queue: int = Field(
+        default=100, ge=1, description="Jobs that may be queued or running; more are answered 429."
+    )
+    job_store_mib: float = Field(
+        default=2048.0, gt=0, description="Most room for the clips of all such jobs together (MiB)."
+    )
+    jobs_at_once: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Jobs that this process works on at once, beside `/predict`.",
+    )
+    job_deadline_seconds: float = Field(
+        default=3600.0, gt=0, description="Longest time that a job may run (s)."
+    )
+    job_keep_seconds: float = Field(
+        default=86400.0, gt=0, description="How long a finished job can be asked for (s)."
+    )
+    job_lease_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        description="After how long without a sign of life a running job is started again (s).",
+    )
     grace_seconds: float = Field(
         default=30.0, gt=0, description="After SIGTERM, time for the work in flight to finish (s)."
     )
@@ -169,6 +200,11 @@ class Settings(BaseSettings):
     def max_held_bytes(self) -> int:
         """Most memory for all request bodies (bytes)."""
         return int(self.max_held_mib * MIB)
+
+    @property
+    def job_store_bytes(self) -> int:
+        """Most room for the uploads of jobs (bytes)."""
+        return int(self.job_store_mib * MIB)
 
     @property
     def max_transcript_bytes(self) -> int:

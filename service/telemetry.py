@@ -30,6 +30,12 @@ def request_id() -> str:
     return _request_id.get()
 
 
+def bind_request_id(identity: str) -> None:
+    """From here on this task works, and logs, for that request."""
+    _request_id.set(identity)
+    structlog.contextvars.bind_contextvars(request_id=identity)
+
+
 def configure_logging(settings: Settings) -> None:
     """Send every logger, uvicorn's too, through structlog to stderr in one format."""
     shared: list[Any] = [
@@ -94,8 +100,7 @@ class Telemetry:
             return
         given = Headers(scope=scope).get(HEADER, "")
         identity = given if _ACCEPTED_ID.fullmatch(given) else uuid.uuid4().hex
-        _request_id.set(identity)
-        structlog.contextvars.bind_contextvars(request_id=identity)
+        bind_request_id(identity)
         started = time.perf_counter()
         # What a client that leaves before any answer is counted as.
         status = 499
@@ -121,7 +126,7 @@ class Telemetry:
         if code is not None:
             self._metrics.rejected.labels(code).inc()
         # Probes come every few seconds for ever: only their failures are news.
-        quiet = route != "/predict" and status < 400
+        quiet = method in {"GET", "HEAD", "OPTIONS"} and status < 400
         (log.debug if quiet else log.info)(
             "request",
             method=method,

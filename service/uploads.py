@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -61,6 +62,28 @@ async def read_upload(request: Request, *, max_transcript_bytes: int) -> Upload:
     """Read and check the form of a request.
 
     Raises:
+        As `read_upload_and_fields` does.
+    """
+    upload, _ = await read_upload_and_fields(
+        request, max_transcript_bytes=max_transcript_bytes, fields={}
+    )
+    return upload
+
+
+async def read_upload_and_fields(
+    request: Request, *, max_transcript_bytes: int, fields: Mapping[str, int]
+) -> tuple[Upload, dict[str, str]]:
+    """Read and check a form that has text fields beside the upload.
+
+    Args:
+        request: its body is read to the end.
+        max_transcript_bytes: longest transcript.
+        fields: names of the text fields, each with its most bytes.
+
+    Returns:
+        The upload, and the text of those fields that are there.
+
+    Raises:
         MalformedRequest, UnsupportedMedia, UnexpectedField, UploadTooLarge: as `read_form` says.
         MissingField, InvalidField: a part is not there, or of the wrong kind.
         UndecodableClip: the clip has no bytes.
@@ -69,8 +92,21 @@ async def read_upload(request: Request, *, max_transcript_bytes: int) -> Upload:
     parts = await read_form(
         request.headers.get("content-type", ""),
         request.stream(),
-        limits={"video": None, "transcript": max_transcript_bytes, "openface": None},
+        limits={"video": None, "transcript": max_transcript_bytes, "openface": None, **fields},
     )
+    return _upload(parts), {name: _text(parts[name]) for name in fields if name in parts}
+
+
+def _text(part: Part) -> str:
+    try:
+        if part.filename is None:
+            return part.content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidField(f"{part.name} is no UTF-8.", param=part.name) from error
+    raise InvalidField(f"{part.name} came as a file; send it as a text field.", param=part.name)
+
+
+def _upload(parts: dict[str, Part]) -> Upload:
     video = _file(parts, "video")
     if not video.media_type.startswith(CLIP_TYPES) and video.media_type not in OTHER_CLIP_TYPES:
         raise _wrong_type(video, "video/*, audio/* or application/octet-stream")

@@ -30,10 +30,11 @@ class Service:
     def __init__(self, folder: Path, module: str = "service", **settings: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.temporary = folder / "tmp"
-        self.temporary.mkdir()
+        self.temporary.mkdir(exist_ok=True)
         self._log = folder / "log"
         self.port = free_port()
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DPDF_")}
+        settings = {"job_directory": folder / "jobs", **settings}
         environment |= {f"DPDF_{k.upper()}": str(v) for k, v in settings.items()}
         environment |= {"DPDF_PORT": str(self.port), "TMPDIR": str(self.temporary)}
         with self._log.open("wb") as log:

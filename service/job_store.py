@@ -1,0 +1,428 @@
+"""Jobs in a database: the queue, the uploads that wait, and the results.
+
+One table is queue and record alike, so that accepting a job is one commit and there is no second
+store to disagree with it. The embedded store is SQLite; a URL names a PostgreSQL that several
+replicas share. Everything is text, numbers and bytes: nothing that is read can run.
+
+A job is taken by a conditional update that counts its `attempt` up and gives a lease. Whoever has
+the lease renews it; what a dead process held is taken again when the lease is over. Every later
+write names the attempt, so that of two processes that believe to hold a job one alone gives its
+result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Update, delete, func, or_, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from service.errors import IdempotencyKeyReused, JobStoreFull, JobStoreUnavailable, Overloaded
+from service.job_tables import CONNECTIONS, JOBS, METADATA, PARTS, connect
+from service.uploads import Upload
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+FINISHED: tuple[State, ...] = ("done", "failed", "cancelled")
+OPEN: tuple[State, ...] = ("queued", "running")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What is known of a job when it is accepted.
+
+    Attributes:
+        id: unguessable.
+        kind: name of its runner.
+        owner: who may see it; see `Access`.
+        request_id: of the request that brought it.
+        idempotency_key: the client's name for it, or None.
+        fingerprint: of all that the request asked for.
+        callback_url: who is told of its end, or None.
+    """
+
+    id: str
+    kind: str
+    owner: str
+    request_id: str
+    idempotency_key: str | None
+    fingerprint: str
+    callback_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as it is stored; times are seconds since 1970.
+
+    Attributes:
+        progress: 0 .. 1.
+        attempt: how often it has been taken; names the holder of the lease.
+        crashes: how often its holder vanished.
+        expires: when it is forgotten; None until it is finished.
+        result: the answer as JSON, of a job that is done.
+        problem: the problem document as JSON, of one that failed.
+        callback_tries: how often its end has been told, or tried to.
+    """
+
+    id: str
+    kind: str
+    owner: str
+    request_id: str
+    state: State
+    progress: float
+    attempt: int
+    crashes: int
+    created: float
+    started: float | None
+    finished: float | None
+    expires: float | None
+    result: str | None
+    problem: str | None
+    callback_url: str | None
+    callback_tries: int
+
+
+_RECORD = [JOBS.c[name] for name in JobRecord.__dataclass_fields__]
+
+
+class JobStore:
+    """The methods block; `call` runs one in a thread.
+
+    Args:
+        url: of a shared store, e.g. ``postgresql://user:password@host/database``; None = embedded.
+        directory: where the embedded store keeps its file.
+        most_jobs: jobs that may be queued or running.
+        most_bytes: of all their uploads together.
+        keep_seconds: how long a finished job is kept.
+        lease_seconds: after how long without a sign of life a job is taken again.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str | None,
+        directory: Path,
+        most_jobs: int,
+        most_bytes: int,
+        keep_seconds: float,
+        lease_seconds: float,
+    ) -> None:
+        self.embedded = url is None
+        self._directory = directory
+        self._engine = connect(url, directory)
+        self._most_jobs = most_jobs
+        self._most_bytes = most_bytes
+        self._keep_seconds = keep_seconds
+        self._lease_seconds = lease_seconds
+        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="job-store")
+
+    async def call(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a method of the store without blocking the event loop.
+
+        Raises:
+            JobStoreFull: there is no room on the disk.
+            JobStoreUnavailable: the database cannot be reached, or fails.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, lambda: method(*args, **kwargs))
+        except (SQLAlchemyError, OSError) as error:
+            raise _failure(error) from error
+
+    def close(self) -> None:
+        """Close all connections; calls that are under way end first."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._engine.dispose()
+
+    def create(self) -> None:
+        """Make the tables, unless they are there."""
+        if self.embedded:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        METADATA.create_all(self._engine)
+
+    def check_room(self, upload_bytes: int = 0) -> None:
+        """Whether one more job would be accepted.
+
+        Raises:
+            Overloaded: too many jobs, or uploads, wait.
+        """
+        with self._engine.begin() as connection:
+            self._check_room(connection, upload_bytes)
+
+    def _check_room(self, connection: Connection, upload_bytes: int) -> None:
+        count, held = connection.execute(
+            select(func.count(), func.coalesce(func.sum(JOBS.c.upload_bytes), 0)).where(
+                JOBS.c.state.in_(OPEN)
+            )
+        ).one()
+        if count >= self._most_jobs or held + upload_bytes > self._most_bytes:
+            raise Overloaded(f"{count} jobs are queued or running, and there is no room for more.")
+
+    def add(self, job: NewJob, upload: Upload) -> JobRecord:
+        """Accept a job: when this returns, it is on the disk.
+
+        Returns:
+            It, or that which its idempotency key named before.
+
+        Raises:
+            IdempotencyKeyReused: the key named another body before.
+            Overloaded: see `check_room`.
+        """
+        try:
+            with self._engine.begin() as connection:
+                if (known := self._known(connection, job)) is not None:
+                    return known
+                parts = _parts_of(upload)
+                size = sum(map(len, parts.values()))
+                self._check_room(connection, size)
+                connection.execute(JOBS.insert().values(**_row(job, upload, size)))
+                connection.execute(
+                    PARTS.insert(),
+                    [{"job_id": job.id, "name": n, "content": c} for n, c in parts.items()],
+                )
+                return _record(connection, JOBS.c.id == job.id)
+        except IntegrityError:
+            # Another replica was given the same key at the same time.
+            with self._engine.begin() as connection:
+                if (known := self._known(connection, job)) is not None:
+                    return known
+            raise
+
+    def _known(self, connection: Connection, job: NewJob) -> JobRecord | None:
+        if job.idempotency_key is None:
+            return None
+        same = (JOBS.c.owner == job.owner) & (JOBS.c.idempotency_key == job.idempotency_key)
+        # What has expired is forgotten, also before it is swept.
+        connection.execute(delete(JOBS).where(same & _expired()))
+        fingerprint = connection.scalar(select(JOBS.c.fingerprint).where(same))
+        if fingerprint is None:
+            return None
+        if fingerprint != job.fingerprint:
+            raise IdempotencyKeyReused(
+                "This Idempotency-Key came before with another body; use a new key for it.",
+                param="Idempotency-Key",
+            )
+        return _record(connection, same)
+
+    def get(self, identity: str, owner: str) -> JobRecord | None:
+        """A job, if this owner has it."""
+        mine = (JOBS.c.id == identity) & (JOBS.c.owner == owner) & _current()
+        with self._engine.begin() as connection:
+            row = connection.execute(select(*_RECORD).where(mine)).mappings().one_or_none()
+        return None if row is None else JobRecord(**row)
+
+    def cancel_or_forget(self, job: JobRecord) -> JobRecord | None:
+        """Cancel a job that is not finished, forget one that is.
+
+        Returns:
+            The cancelled job, or None if it is forgotten.
+        """
+        this = JOBS.c.id == job.id
+        with self._engine.begin() as connection:
+            cancelled = connection.execute(
+                update(JOBS).where(this & JOBS.c.state.in_(OPEN)).values(**self._end("cancelled"))
+            ).rowcount
+            if not cancelled:
+                connection.execute(delete(JOBS).where(this))
+                return None
+            connection.execute(delete(PARTS).where(PARTS.c.job_id == job.id))
+            return _record(connection, this)
+
+    def claim(self) -> JobRecord | None:
+        """Take the oldest job that waits, or that a vanished process held."""
+        now = time.time()
+        lost = (JOBS.c.state == "running") & (JOBS.c.lease_until < now)
+        with self._engine.begin() as connection:
+            found = connection.execute(
+                select(JOBS.c.id, JOBS.c.attempt, JOBS.c.state, JOBS.c.crashes)
+                .where(or_(JOBS.c.state == "queued", lost))
+                .order_by(JOBS.c.created)
+                .limit(1)
+                # Replicas do not wait for each other's choice. SQLite, with one writer, ignores it.
+                .with_for_update(skip_locked=True)
+            ).one_or_none()
+            if found is None:
+                return None
+            crashes = found.crashes + (found.state == "running")
+            taken = connection.execute(
+                update(JOBS)
+                .where(JOBS.c.id == found.id, JOBS.c.attempt == found.attempt)
+                .values(
+                    state="running",
+                    attempt=found.attempt + 1,
+                    crashes=crashes,
+                    started=now,
+                    progress=0.0,
+                    lease_until=now + self._lease_seconds,
+                )
+            ).rowcount
+            return _record(connection, JOBS.c.id == found.id) if taken else None
+
+    def upload(self, job: JobRecord) -> Upload | None:
+        """What a job is about; None if it was cancelled meanwhile."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(
+                select(PARTS.c.name, PARTS.c.content).where(PARTS.c.job_id == job.id)
+            ).all()
+            suffix = connection.scalar(select(JOBS.c.transcript_suffix).where(JOBS.c.id == job.id))
+        parts = {name: bytes(content) for name, content in rows}
+        if suffix is None or "video" not in parts:
+            return None
+        return Upload(
+            video=parts["video"],
+            transcript=parts["transcript"],
+            transcript_suffix=suffix,
+            openface=parts.get("openface"),
+        )
+
+    def renew(self, job: JobRecord, progress: float) -> bool:
+        """Renew the lease; False if the job is this holder's no more."""
+        values = {"lease_until": time.time() + self._lease_seconds, "progress": progress}
+        return self._change(job, values)
+
+    def release(self, job: JobRecord, *, crashed: bool = False) -> bool:
+        """Put a job back, for whoever comes next."""
+        crashes = job.crashes + crashed
+        values = {"state": "queued", "progress": 0.0, "lease_until": None, "crashes": crashes}
+        return self._change(job, values)
+
+    def finish(
+        self, job: JobRecord, *, result: str | None = None, problem: str | None = None
+    ) -> bool:
+        """Keep a job's end and drop its upload; False if it is this holder's no more."""
+        values = self._end("done" if problem is None else "failed")
+        values |= {"result": result, "problem": problem}
+        if problem is None:
+            values["progress"] = 1.0
+        if job.callback_url is not None:
+            values["callback_due"] = time.time()
+        with self._engine.begin() as connection:
+            if not connection.execute(_held(job).values(**values)).rowcount:
+                return False
+            connection.execute(delete(PARTS).where(PARTS.c.job_id == job.id))
+        return True
+
+    def _end(self, state: State) -> dict[str, Any]:
+        now = time.time()
+        return {
+            "state": state,
+            "finished": now,
+            "expires": now + self._keep_seconds,
+            "lease_until": None,
+        }
+
+    def _change(self, job: JobRecord, values: dict[str, Any]) -> bool:
+        with self._engine.begin() as connection:
+            return connection.execute(_held(job).values(**values)).rowcount > 0
+
+    def take_callback(self, pauses: tuple[float, ...]) -> JobRecord | None:
+        """A finished job whose end is to be told now.
+
+        Args:
+            pauses: after each try, how long until the next one (s); none after the last.
+        """
+        now = time.time()
+        with self._engine.begin() as connection:
+            found = connection.execute(
+                select(JOBS.c.id, JOBS.c.callback_tries)
+                .where(JOBS.c.callback_due <= now)
+                .order_by(JOBS.c.callback_due)
+                .limit(1)
+                .with_for_update(skip_locked=True)
+            ).one_or_none()
+            if found is None:
+                return None
+            tries = found.callback_tries
+            due = now + pauses[tries] if tries < len(pauses) else None
+            connection.execute(
+                update(JOBS)
+                .where(JOBS.c.id == found.id)
+                .values(callback_tries=tries + 1, callback_due=due)
+            )
+            return _record(connection, JOBS.c.id == found.id)
+
+    def settle_callback(self, job: JobRecord) -> None:
+        """It was received: no more tries."""
+        with self._engine.begin() as connection:
+            connection.execute(update(JOBS).where(JOBS.c.id == job.id).values(callback_due=None))
+
+    def sweep(self) -> dict[str, int]:
+        """Forget what has expired.
+
+        Returns:
+            How many jobs are queued and running.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(delete(JOBS).where(_expired()))
+            connection.execute(delete(PARTS).where(PARTS.c.job_id.not_in(select(JOBS.c.id))))
+            rows = connection.execute(
+                select(JOBS.c.state, func.count())
+                .where(JOBS.c.state.in_(OPEN))
+                .group_by(JOBS.c.state)
+            ).all()
+        counts: dict[str, int] = dict.fromkeys(OPEN, 0)
+        counts.update((state, count) for state, count in rows)
+        return counts
+
+
+def _failure(error: Exception) -> JobStoreFull | JobStoreUnavailable:
+    cause = getattr(error, "orig", error)
+    if (
+        getattr(cause, "sqlite_errorname", None) == "SQLITE_FULL"
+        or getattr(cause, "sqlstate", None) == "53100"
+    ):
+        return JobStoreFull("The disk that keeps the jobs is full.")
+    return JobStoreUnavailable("The store of the jobs cannot be used now.", retry_after_seconds=5)
+
+
+def _row(job: NewJob, upload: Upload, size: int) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "owner": job.owner,
+        "request_id": job.request_id,
+        "idempotency_key": job.idempotency_key,
+        "fingerprint": job.fingerprint,
+        "transcript_suffix": upload.transcript_suffix,
+        "upload_bytes": size,
+        "state": "queued",
+        "progress": 0.0,
+        "attempt": 0,
+        "crashes": 0,
+        "created": time.time(),
+        "callback_url": job.callback_url,
+        "callback_tries": 0,
+    }
+
+
+def _parts_of(upload: Upload) -> dict[str, bytes]:
+    parts = {"video": upload.video, "transcript": upload.transcript}
+    if upload.openface is not None:
+        parts["openface"] = upload.openface
+    return parts
+
+
+def _held(job: JobRecord) -> Update:
+    return update(JOBS).where(
+        JOBS.c.id == job.id, JOBS.c.attempt == job.attempt, JOBS.c.state == "running"
+    )
+
+
+def _expired() -> ColumnElement[bool]:
+    return JOBS.c.expires < time.time()
+
+
+def _current() -> ColumnElement[bool]:
+    return or_(JOBS.c.expires.is_(None), JOBS.c.expires >= time.time())
+
+
+def _record(connection: Connection, condition: ColumnElement[bool]) -> JobRecord:
+    return JobRecord(**connection.execute(select(*_RECORD).where(condition)).mappings().one())
