@@ -16,7 +16,8 @@ ENV PYTHONUNBUFFERED=1 \
 
 # Fixed and numeric, so that an orchestrator can see that it is not root.
 RUN groupadd --gid 10001 dpdf \
-    && useradd --uid 10001 --gid dpdf --no-create-home --shell /usr/sbin/nologin dpdf
+    && useradd --uid 10001 --gid dpdf --no-create-home --shell /usr/sbin/nologin dpdf \
+    && install --directory --owner=dpdf --group=dpdf --mode=0700 /var/lib/dpdf
 
 WORKDIR /srv/dpdf
 
@@ -55,8 +56,12 @@ ENV NUMBA_CACHE_DIR=/tmp/dpdf-cache/numba \
     HF_HUB_OFFLINE=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    DPDF_JOB_DIRECTORY=/var/lib/dpdf \
     DPDF_HOST=0.0.0.0 \
     DPDF_PORT=8000
+
+# Accepted jobs outlive the container.
+VOLUME ["/var/lib/dpdf"]
 
 USER 10001:10001
 EXPOSE 8000

@@ -3,8 +3,8 @@
 Reads the Dockerfile and does what it says: ENV and ARG set variables, COPY copies (only what
 `.dockerignore` lets through), RUN runs, with the Python of a new virtual environment as `python`.
 The absolute paths that WORKDIR and ENV name are moved below the empty folder. Then the image's
-command is started under docker-compose.yml's conditions (all but /tmp read-only, no capabilities),
-asked by the image's own health check, and stopped with the image's signal.
+command is started under docker-compose.yml's conditions (all but /tmp and volumes read-only, no
+capabilities), asked by the image's own health check, and stopped with the image's signal.
 
     python docker/rehearse.py [--keep FOLDER]
 
@@ -107,6 +107,7 @@ class Rehearsal:
         self.stop_signal = signal.SIGTERM
         self._entry: list[str] = []
         self._moved: list[str] = []
+        self._volumes: list[Path] = []
         self._ignored = _ignore_rules((ROOT / ".dockerignore").read_text())
         environment = folder / "environment"
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
@@ -143,6 +144,11 @@ class Rehearsal:
             case "COPY":
                 *sources, target = step.words
                 self._copy(sources, self.workdir / target)
+            case "VOLUME":
+                for path in step.words:
+                    volume = Path(self._move(path))
+                    volume.mkdir(parents=True)
+                    self._volumes.append(volume)
             case "RUN":
                 self._run(step.rest)
             case "HEALTHCHECK":
@@ -258,13 +264,14 @@ class Rehearsal:
         raise RehearsalError(f"the health check did not pass; it said: {said}")
 
     def _folders(self) -> list[Path]:
-        """Every folder of the image that compose mounts read-only: all but /tmp."""
+        """Every folder of the image that compose mounts read-only: all but /tmp and volumes."""
         below = [p for p in self.folder.iterdir() if p.is_dir() and p.name != "tmp"]
-        return [
+        found = [
             self.folder,
             *below,
             *(q for p in below for q in p.rglob("*/") if not q.is_symlink()),
         ]
+        return [path for path in found if path not in self._volumes]
 
 
 def _without_privileges() -> list[str]:

