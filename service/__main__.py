@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     import structlog
     from pydantic import ValidationError
 
-    from service.settings import Settings, settings_table, unknown_variables
+    from service.settings import Settings, secret_variables, settings_table, unknown_variables
 
     parser = argparse.ArgumentParser(prog="python -m service", description="Serve POST /predict.")
     parser.add_argument(
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     # Kept in memory by the settings alone: processes that are started from here on decode
     # strangers' bytes, and would inherit it.
-    for name in [name for name in os.environ if name.upper() == "DPDF_API_KEYS"]:
+    for name in secret_variables(os.environ):
         del os.environ[name]
 
     # Importing transformers makes torch create a folder for compiled kernels, of which we have

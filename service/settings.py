@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -220,6 +220,16 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Names with our prefix that are no setting: almost always a slip of the pen."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+
+
+def secret_variables(environment: Mapping[str, str]) -> list[str]:
+    """Names of the settings that hold a password or a key, in whatever case they are written."""
+    secret = {
+        PREFIX + name.upper()
+        for name, field in Settings.model_fields.items()
+        if SecretStr in get_args(field.annotation)
+    }
+    return [name for name in environment if name.upper() in secret]
 
 
 def settings_table() -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.settings import Settings, settings_table, unknown_variables
+from service.settings import Settings, secret_variables, settings_table, unknown_variables
 from tests.service.running import ROOT
 
 
@@ -44,6 +44,11 @@ def test_bad_values_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, valu
 def test_misspelt_variables_are_found() -> None:
     environment = {"DPDF_PORT": "1", "DPDF_PROT": "1", "HOME": "/"}
     assert unknown_variables(environment) == ["DPDF_PROT"]
+
+
+def test_secrets_are_found() -> None:
+    environment = {"DPDF_API_KEYS": "k", "dpdf_job_store": "postgresql://u:p@h/d", "DPDF_PORT": "1"}
+    assert secret_variables(environment) == ["DPDF_API_KEYS", "dpdf_job_store"]
 
 
 def test_the_table_is_printed() -> None:
