@@ -144,7 +144,9 @@ def _heard_and_seen(
             if openface_csv is None and reader.has_video:
                 with _timed(timings, "face"):
                     frames = _timed_frames(reader.frames(STEPS_PER_SECOND), timings)
-                    pictures = list(tracker().rows(frames, steps_per_second=STEPS_PER_SECOND))
+                    rate = STEPS_PER_SECOND
+                    seen = tracker().rows(frames, steps_per_second=rate, complete=False)
+                    pictures = list(seen)
         finally:
             # Where both are at fault, the sound's fault is told, whichever is met first.
             heard = hearing.result()

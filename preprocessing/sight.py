@@ -117,8 +117,8 @@ class FaceGraphs:
         left = round(box.left + (box.width - side) / 2)
         top = round(box.top + (box.height - side) / 2)
         height, width = rgb.shape[:2]
-        square = np.zeros((side, side, 3), np.uint8)
         inside = rgb[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
+        square = np.zeros((side, side, 3), np.uint8)
         down, right = max(-top, 0), max(-left, 0)
         square[down : down + inside.shape[0], right : right + inside.shape[1]] = inside
         mesh = self._mesh(square)

@@ -17,6 +17,7 @@ from preprocessing.clip import DecodeLimits, FaceFeatures, Frame
 from preprocessing.decode import ClipReader
 from preprocessing.errors import ClipTooLong
 from preprocessing.face import (
+    MODEL_COLUMNS,
     UNSUPPORTED_COLUMNS,
     FaceTracker,
     enlarge_small_still,
@@ -111,6 +112,18 @@ def test_nothing_is_carried_from_clip_to_clip(tracker: FaceTracker) -> None:
     analysed(tracker, GREY, np.ascontiguousarray(portrait(1.0)[:, ::-1]))
     again = analysed(tracker, portrait(0.0), portrait(0.5))
     np.testing.assert_array_equal(first.values, again.values)
+
+
+def test_columns_for_the_model_are_the_same_and_no_others_are_there(tracker: FaceTracker) -> None:
+    pictures = frames(portrait(0.0), GREY)
+    whole, part = (
+        np.concatenate(list(tracker.rows(pictures, steps_per_second=RATE, complete=complete)))
+        for complete in (True, False)
+    )
+    used = indices(MODEL_COLUMNS)
+    np.testing.assert_array_equal(part[:, used], whole[:, used])
+    assert np.isfinite(part[0, used]).all()
+    assert np.isnan(np.delete(part, used, axis=1)).all()
 
 
 def test_threads_change_no_value() -> None:
