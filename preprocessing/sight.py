@@ -90,13 +90,15 @@ class FaceGraphs:
         """
         if min(rgb.shape[:2]) < SMALLEST_SIDE:
             return []
-        boxes = next(filter(None, (_detect(graph, rgb) for graph in self._detectors)), [])
+        shared = _read_only(rgb)
+        boxes = next(filter(None, (_detect(graph, shared) for graph in self._detectors)), [])
         boxes.sort(key=lambda box: box.area, reverse=True)
         meshes = [(self._mesh_in(rgb, box), box) for box in boxes[:MOST_FACES]]
         return [Sight(mesh, box) for mesh, box in meshes if mesh is not None]
 
     def _mesh(self, rgb: Picture) -> Mesh | None:
         """(478, 3) px of the clearest face of a picture."""
+        rgb = _read_only(rgb)
         if self._spoken:
             found = self._mesher.process(rgb).multi_face_landmarks
         else:
@@ -123,6 +125,13 @@ class FaceGraphs:
         square[down : down + inside.shape[0], right : right + inside.shape[1]] = inside
         mesh = self._mesh(square)
         return None if mesh is None else mesh + np.array((left, top, 0))
+
+
+def _read_only(rgb: Picture) -> Picture:
+    """The same pixels, which MediaPipe then need not copy."""
+    view = np.ascontiguousarray(rgb).view()
+    view.flags.writeable = False
+    return view
 
 
 def _detect(graph: Any, rgb: Picture) -> list[Box]:

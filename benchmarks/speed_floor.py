@@ -1,0 +1,123 @@
+"""The least work that a request can be: decode, a mesh on each sampled picture, one model forward.
+
+What is left out is all that makes an answer of it: sound, action units, landmarks, words, checks,
+processes and HTTP. The work is spread over the cores as far as it can be: FFmpeg decodes with as
+many threads as there are cores, meshes are made in as many threads, and decoding goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, Literal
+
+import av
+import numpy as np
+import torch
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from model.checkpoint import DEFAULT_CHECKPOINT
+from model.inputs import Sample
+from model.predictor import Predictor
+from preprocessing.features import default_tokenizer
+from preprocessing.mediapipe_quietly import face_mesh, quiet
+from preprocessing.schema import STEPS_PER_SECOND, feature_schema
+from preprocessing.sight import FaceGraphs
+
+Picture = NDArray[np.uint8]
+Meshes = Literal["face_mesh", "tracker"]
+"""``face_mesh`` is MediaPipe's FaceMesh on the whole picture: a near-range detector and the mesh.
+``tracker`` is what our features are made of: a detector for any distance, then FaceMesh on a square
+around its face. The features' definition needs the second."""
+
+
+class Floor:
+    """Threads and graphs, warm, for one clip at a time.
+
+    Args:
+        cores: threads for meshes, and for FFmpeg.
+        meshes: see `Meshes`.
+    """
+
+    def __init__(self, cores: int, meshes: Meshes) -> None:
+        self._cores = cores
+        self._pool = ThreadPoolExecutor(cores)
+        self._free: SimpleQueue[Callable[[Picture], object]] = SimpleQueue()
+        for _ in range(cores):
+            self._free.put(_mesher(meshes))
+        schema = feature_schema(default_tokenizer().sha256)
+        torch.set_num_threads(cores)
+        self._predictor = Predictor.load(DEFAULT_CHECKPOINT, schema=schema, device="cpu")
+        self._schema = schema
+
+    def milliseconds(self, clip: bytes, words: str) -> float:
+        """Wall time of one clip (ms)."""
+        started = time.perf_counter()
+        steps = self._watch(clip)
+        ids = default_tokenizer().encode(words).input_ids
+        rows = [
+            np.zeros((steps, len(columns)), np.float32)
+            for columns in (self._schema.audio_columns, self._schema.video_columns)
+        ]
+        self._predictor.predict([Sample(ids, *rows)])
+        return 1000 * (time.perf_counter() - started)
+
+    def _watch(self, clip: bytes) -> int:
+        """Mesh every sampled picture; returns their number."""
+        begun: deque[Future[object]] = deque()
+        count = 0
+        for picture in _sampled(clip, self._cores):
+            count += 1
+            begun.append(self._pool.submit(self._mesh, picture))
+            while len(begun) > 2 * self._cores:
+                begun.popleft().result()
+        for meshing in begun:
+            meshing.result()
+        return count
+
+    def _mesh(self, picture: Picture) -> object:
+        mesh = self._free.get()
+        try:
+            return mesh(picture)
+        finally:
+            self._free.put(mesh)
+
+
+def _mesher(meshes: Meshes) -> Callable[[Picture], object]:
+    if meshes == "tracker":
+        return FaceGraphs().look
+    with quiet():
+        graph: Any = face_mesh.FaceMesh(
+            static_image_mode=True, max_num_faces=1, refine_landmarks=True
+        )
+        graph.process(np.zeros((64, 64, 3), np.uint8))
+
+    def mesh(picture: Picture) -> object:
+        picture.flags.writeable = False
+        return graph.process(picture).multi_face_landmarks
+
+    return mesh
+
+
+def _sampled(clip: bytes, threads: int) -> Iterator[Picture]:
+    """RGB pictures at the features' rate, by the rule of `preprocessing.decode`."""
+    with av.open(io.BytesIO(clip)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
+        tick = 0
+        for frame in container.decode(stream):
+            if isinstance(frame, VideoFrame) and frame.time * STEPS_PER_SECOND + 1e-6 >= tick:
+                tick = math.floor(frame.time * STEPS_PER_SECOND + 1e-6) + 1
+                scale = max(1.0, max(frame.width, frame.height) / 1280)
+                yield frame.to_ndarray(
+                    format="rgb24",
+                    width=round(frame.width / scale),
+                    height=round(frame.height / scale),
+                )
