@@ -107,7 +107,7 @@ def _mesher(meshes: Meshes) -> Callable[[Picture], object]:
 
 def _sampled(clip: bytes, threads: int) -> Iterator[Picture]:
     """RGB pictures at the features' rate, by the rule of `preprocessing.decode`."""
-    with av.open(io.BytesIO(clip)) as container:
+    with av.open(io.BytesIO(clip), "r") as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
@@ -116,8 +116,6 @@ def _sampled(clip: bytes, threads: int) -> Iterator[Picture]:
             if isinstance(frame, VideoFrame) and frame.time * STEPS_PER_SECOND + 1e-6 >= tick:
                 tick = math.floor(frame.time * STEPS_PER_SECOND + 1e-6) + 1
                 scale = max(1.0, max(frame.width, frame.height) / 1280)
-                yield frame.to_ndarray(
-                    format="rgb24",
-                    width=round(frame.width / scale),
-                    height=round(frame.height / scale),
-                )
+                width, height = round(frame.width / scale), round(frame.height / scale)
+                rgb = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
+                yield np.asarray(rgb, np.uint8)

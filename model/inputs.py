@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.block import exact_shape, pack, unpack
+
 PAD_ID = 0
 """Token id that fills padded text positions; BERT's [PAD]. Masked, so its value never counts."""
 
@@ -125,12 +127,6 @@ class ModelInputs:
             }
         )
 
-    def pin_memory(self) -> ModelInputs:
-        """The same batch in page-locked memory, from where a copy to CUDA need not wait."""
-        return ModelInputs(
-            **{field.name: getattr(self, field.name).pin_memory() for field in fields(self)}
-        )
-
 
 def collate(samples: Sequence[Sample]) -> ModelInputs:
     """Pad samples to the longest of each modality (at least one step) and mask the padding.
@@ -141,24 +137,5 @@ def collate(samples: Sequence[Sample]) -> ModelInputs:
     Returns:
         The batch on the CPU. Padding holds 0 and is masked out.
     """
-    ids, text_mask = _pad([sample.input_ids for sample in samples], np.int64)
-    audio, audio_mask = _pad([sample.audio for sample in samples], np.float32)
-    video, video_mask = _pad([sample.video for sample in samples], np.float32)
-    return ModelInputs(
-        input_ids=ids,
-        text_mask=text_mask,
-        audio=audio,
-        audio_mask=audio_mask,
-        video=video,
-        video_mask=video_mask,
-    )
-
-
-def _pad(rows: Sequence[NDArray[np.generic]], dtype: type[np.generic]) -> tuple[Tensor, Tensor]:
-    longest = max(1, *(len(row) for row in rows))
-    padded = np.zeros((len(rows), longest, *rows[0].shape[1:]), dtype)
-    mask = np.zeros((len(rows), longest), np.bool_)
-    for index, row in enumerate(rows):
-        padded[index, : len(row)] = row
-        mask[index, : len(row)] = True
-    return torch.from_numpy(padded), torch.from_numpy(mask)
+    shape = exact_shape(samples)
+    return ModelInputs(**unpack(pack(samples, shape), shape))

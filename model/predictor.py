@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
+from model.block import Longest, exact_shape, fixed_shape, pack, unpack
 from model.checkpoint import CheckpointHeader, file_sha256, load_checkpoint
-from model.dpdf_lq import DPDFLQ
+from model.dpdf_lq import DPDFLQ, ModelOutputs
 from model.encoder import merge_low_rank_changes
-from model.inputs import FeatureSchema, Sample, collate
+from model.inputs import FeatureSchema, ModelInputs, Sample
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+PRECISIONS: dict[Precision, torch.dtype | None] = {
+    "float32": None,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+"""Types of matrix products, None as they are; norms and sums stay in float32 (torch.autocast)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +70,25 @@ class Predictor:
     """
 
     def __init__(
-        self, model: DPDFLQ, header: CheckpointHeader, checkpoint_sha256: str, device: torch.device
+        self,
+        model: DPDFLQ,
+        header: CheckpointHeader,
+        checkpoint_sha256: str,
+        device: torch.device,
+        precision: Precision = "float32",
     ) -> None:
         for encoder in (model.global_encoder, model.local_encoder):
             if encoder is not None:
                 merge_low_rank_changes(encoder)
         self._model = model.to(device).eval()
         self.device = device
+        self._precision = precision
+        positions = header.config
+        self._longest = Longest(
+            min(positions.text_positions, header.schema.max_tokens),
+            positions.audio_positions,
+            positions.video_positions,
+        )
         self.schema = header.schema
         self._intervals = header.intervals
         self.identity = ModelIdentity(
@@ -81,6 +105,7 @@ class Predictor:
         *,
         schema: FeatureSchema,
         device: str = "auto",
+        precision: Precision = "float32",
         encoder_folder: Path | None = None,
     ) -> Predictor:
         """Load weights, check that they were trained on `schema`, move them to the device.
@@ -89,6 +114,7 @@ class Predictor:
             checkpoint: a ``.safetensors`` file written by training.
             schema: the features in force.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+            precision: of matrix products.
             encoder_folder: where the pinned encoder is; None = the installed package or the hub.
 
         Raises:
@@ -97,15 +123,13 @@ class Predictor:
             RuntimeError: the device is not there.
         """
         model, header = load_checkpoint(checkpoint, schema=schema, encoder_folder=encoder_folder)
-        return cls(model, header, file_sha256(checkpoint), choose_device(device))
+        return cls(model, header, file_sha256(checkpoint), choose_device(device), precision)
 
     @torch.inference_mode()
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """Score a batch (at least one sample); a sample's score does not depend on the others."""
-        inputs = collate(samples)
-        if self.device.type == "cuda":
-            inputs = inputs.pin_memory()
-        outputs = self._model(inputs.to(self.device, non_blocking=True)).cpu()
+        # The one place where the CPU waits for the device.
+        outputs = self.launch(samples).cpu()
         return [
             Prediction(
                 raw_score=float(score),
@@ -118,6 +142,22 @@ class Predictor:
                 samples, outputs.score, outputs.path_gate, outputs.layer_gates, strict=True
             )
         ]
+
+    @torch.inference_mode()
+    def launch(self, samples: Sequence[Sample]) -> ModelOutputs:
+        """Start a batch: one copy to the device, then kernels; nothing waits for them.
+
+        Returns:
+            The outputs on the device, a row a sample.
+        """
+        on_cpu = self.device.type == "cpu"
+        shape = exact_shape(samples) if on_cpu else fixed_shape(samples, self._longest)
+        block = pack(samples, shape, pinned=self.device.type == "cuda")
+        inputs = ModelInputs(**unpack(block.to(self.device, non_blocking=True), shape))
+        reduced = PRECISIONS[self._precision]
+        with torch.autocast(self.device.type, reduced) if reduced else nullcontext():
+            outputs: ModelOutputs = self._model(inputs)
+        return outputs.first(len(samples))
 
     def _interval(self, sample: Sample, score: float) -> tuple[float, float] | None:
         rule = self._intervals.get(sample.modalities)

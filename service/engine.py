@@ -314,6 +314,7 @@ class Engine:
             self.settings.checkpoint,
             schema=feature_schema(WordPiece().sha256),
             device=self.settings.device,
+            precision=self.settings.precision,
         )
         predictor.warm_up()
         return predictor

@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="`auto` (CUDA if present), `cpu`, `cuda` or `cuda:N`.",
     )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="Of the model's matrix products; the halves are for GPUs, float16 for older "
+        "ones.",
+    )
     workers: int = Field(
         default=0,
         ge=0,
