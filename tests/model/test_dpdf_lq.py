@@ -236,8 +236,12 @@ def test_each_modality_reaches_the_score(modality: str) -> None:
 
 
 def test_outputs_on_the_cpu_are_float32() -> None:
-    half = torch.ones(2, dtype=torch.bfloat16)
-    outputs = ModelOutputs(half, half[:, None], half[:, None, None]).cpu()
+    half = torch.arange(12, dtype=torch.bfloat16).view(2, 6)
+    gates = half[:, :3].view(2, 1, 3)
+    outputs = ModelOutputs(half[:, 5], half[:, 3:5], gates).cpu()
+    assert outputs.score.tolist() == [5, 11]
+    assert outputs.path_gate.tolist() == [[3, 4], [9, 10]]
+    assert outputs.layer_gates.tolist() == [[[0, 1, 2]], [[6, 7, 8]]]
     assert {outputs.score.dtype, outputs.path_gate.dtype, outputs.layer_gates.dtype} == {
         torch.float32
     }
