@@ -16,6 +16,7 @@ from preprocessing.errors import PreprocessingError
 from service import problems
 from service.access import Access
 from service.bodies import BodyLimits
+from service.callbacks import Callbacks
 from service.engine import Engine
 from service.errors import ServiceError
 from service.health import health_router, service_version
@@ -58,7 +59,8 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
         keep_seconds=settings.job_keep_seconds,
         lease_seconds=settings.job_lease_seconds,
     )
-    runner = JobRunner(engine, store, job_kinds(engine))
+    callbacks = Callbacks(settings)
+    runner = JobRunner(engine, store, job_kinds(engine), callbacks)
 
     async def close() -> None:
         # First the jobs: their ends need the store, and what has no end goes back into it.
@@ -84,7 +86,7 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
     app.state.close = close
     access = Access(settings)
     app.include_router(predict_router(engine, access))
-    app.include_router(jobs_router(engine, access, store, runner))
+    app.include_router(jobs_router(engine, access, store, runner, callbacks))
     app.include_router(health_router(engine))
     add_page(app)
     for kind in (

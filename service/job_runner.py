@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from preprocessing.errors import PreprocessingError
+from service.callbacks import PAUSES_SECONDS, Callbacks
 from service.engine import Engine
 from service.errors import (
     JobAbandoned,
@@ -51,12 +52,16 @@ class JobRunner:
         engine: `draining` stops the claiming; a running job counts as open request of it.
         store: where the jobs are.
         kinds: what to do, by the kind of job.
+        callbacks: who is told of a job's end.
     """
 
-    def __init__(self, engine: Engine, store: JobStore, kinds: Mapping[str, Kind]) -> None:
+    def __init__(
+        self, engine: Engine, store: JobStore, kinds: Mapping[str, Kind], callbacks: Callbacks
+    ) -> None:
         self._engine = engine
         self._store = store
         self.kinds = kinds
+        self._callbacks = callbacks
         self._settings = engine.settings
         self._metrics = engine.metrics
         self._tasks: list[asyncio.Task[None]] = []
@@ -67,7 +72,7 @@ class JobRunner:
 
     def start(self) -> None:
         """Begin, in the background."""
-        self._tasks = [asyncio.create_task(self._upkeep())]
+        self._tasks = [asyncio.create_task(self._upkeep()), asyncio.create_task(self._tell())]
         for _ in range(self._settings.jobs_at_once):
             self._tasks.append(asyncio.create_task(self._work()))
 
@@ -114,6 +119,23 @@ class JobRunner:
         elif error is None and not self._reachable:
             log.info("the store of the jobs can be used again")
         self._reachable = error is None
+
+    async def _tell(self) -> None:
+        """Make the callbacks that are due."""
+        while True:
+            try:
+                job = await self._store.call(self._store.take_callback, PAUSES_SECONDS)
+                if job is not None:
+                    received = await self._callbacks.tell(job)
+                    if received:
+                        await self._store.call(self._store.settle_callback, job)
+                    self._metrics.callbacks.labels("received" if received else "failed").inc()
+                    continue
+            except ServiceError:
+                pass  # `_upkeep` says so.
+            except Exception:
+                log.exception("a callback could not be made")
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _work(self) -> None:
         while True:

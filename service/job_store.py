@@ -13,10 +13,12 @@ result.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -88,6 +90,28 @@ class JobRecord:
     problem: str | None
     callback_url: str | None
     callback_tries: int
+
+    def document(self) -> dict[str, Any]:
+        """The job as clients see it (`schemas.Job`).
+
+        Result and problem are as they were stored, perhaps by an earlier version of the service.
+        """
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "state": self.state,
+            "progress": self.progress,
+            "created": _time(self.created),
+            "started": _time(self.started),
+            "finished": _time(self.finished),
+            "expires": _time(self.expires),
+            "result": None if self.result is None else json.loads(self.result),
+            "problem": None if self.problem is None else json.loads(self.problem),
+        }
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 _RECORD = [JOBS.c[name] for name in JobRecord.__dataclass_fields__]

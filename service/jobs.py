@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
@@ -18,6 +15,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service import schemas
 from service.access import Access
+from service.callbacks import Callbacks
 from service.engine import Engine
 from service.errors import InvalidField, JobStoreUnavailable, Overloaded, UnknownJob
 from service.form import NAME_LENGTH
@@ -41,7 +39,9 @@ KEY_HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def jobs_router(engine: Engine, access: Access, store: JobStore, runner: JobRunner) -> APIRouter:
+def jobs_router(
+    engine: Engine, access: Access, store: JobStore, runner: JobRunner, callbacks: Callbacks
+) -> APIRouter:
     """The routes of `/jobs`."""
     router = APIRouter(tags=["jobs"])
 
@@ -76,9 +76,11 @@ def jobs_router(engine: Engine, access: Access, store: JobStore, runner: JobRunn
             upload, fields = await read_upload_and_fields(
                 request,
                 max_transcript_bytes=engine.settings.max_transcript_bytes,
-                fields={"kind": FIELD_BYTES},
+                fields={"kind": FIELD_BYTES, "callback_url": FIELD_BYTES},
             )
             kind = _kind(fields, runner.kinds)
+            if (callback_url := fields.get("callback_url")) is not None:
+                callbacks.check(callback_url)
             new = NewJob(
                 id=secrets.token_urlsafe(ID_BYTES),
                 kind=kind,
@@ -86,7 +88,7 @@ def jobs_router(engine: Engine, access: Access, store: JobStore, runner: JobRunn
                 request_id=request_id(),
                 idempotency_key=key,
                 fingerprint=await asyncio.to_thread(fingerprint, upload, fields),
-                callback_url=None,
+                callback_url=callback_url,
             )
             job = await store.call(store.add, new, upload)
         runner.accepted()
@@ -134,7 +136,7 @@ def jobs_router(engine: Engine, access: Access, store: JobStore, runner: JobRunn
             if (latest.state, latest.progress) != shown:
                 shown = (latest.state, latest.progress)
                 name = latest.state if latest.state in FINISHED else "progress"
-                yield ServerSentEvent(event=name, data=document(latest))
+                yield ServerSentEvent(event=name, data=latest.document())
             if latest.state in FINISHED or engine.draining:
                 return
             await asyncio.sleep(WATCH_SECONDS)
@@ -189,30 +191,7 @@ def fingerprint(upload: Upload, fields: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def document(job: JobRecord) -> dict[str, Any]:
-    """A job as clients see it (`schemas.Job`).
-
-    Result and problem are as they were stored, perhaps by an earlier version of the service.
-    """
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "state": job.state,
-        "progress": job.progress,
-        "created": _time(job.created),
-        "started": _time(job.started),
-        "finished": _time(job.finished),
-        "expires": _time(job.expires),
-        "result": None if job.result is None else json.loads(job.result),
-        "problem": None if job.problem is None else json.loads(job.problem),
-    }
-
-
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
 def _answer(
     job: JobRecord, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    return JSONResponse(document(job), status, headers)
+    return JSONResponse(job.document(), status, headers)

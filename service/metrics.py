@@ -60,6 +60,10 @@ class Metrics:
             "dpdf_jobs_finished", "Jobs that this process finished.", ("kind", "state"),
             registry=self.registry,
         )  # fmt: skip
+        self.callbacks = Counter(
+            "dpdf_callbacks", "Tries to tell of a job's end, by outcome.", ("outcome",),
+            registry=self.registry,
+        )  # fmt: skip
         self.job_store_up = self._gauge("dpdf_job_store_up", "1 while the job store can be used.")
         self._workers = self._gauge("dpdf_workers_ready", "Worker processes ready for a clip.")
         self._queue = Gauge(

@@ -110,6 +110,14 @@ JOB_REQUEST["content"]["multipart/form-data"]["schema"]["properties"]["kind"] = 
     "description": "Which plain route's work to do.",
 }
 
+JOB_REQUEST["content"]["multipart/form-data"]["schema"]["properties"]["callback_url"] = {
+    "type": "string",
+    "format": "uri",
+    "maxLength": 2048,
+    "description": "Who is sent the job when it is done or failed, signed as Standard Webhooks has "
+    "it; the operator admits the hosts.",
+}
+
 IDEMPOTENCY_KEY: dict[str, Any] = {
     "name": "Idempotency-Key",
     "in": "header",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import Field, SecretStr
+import httpx
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 """Bytes in a mebibyte."""
 
 PREFIX = "DPDF_"
+
+SECRET_BYTES = 24
+"""Shortest secret for signatures, as Standard Webhooks has it (bytes)."""
 
 
 MOST_FACE_THREADS = 4
@@ -166,6 +171,14 @@ class Settings(BaseSettings):
         ge=1,
         description="After how long without a sign of life a running job is started again (s).",
     )
+    callback_secret: SecretStr | None = Field(
+        default=None,
+        description="Signs callbacks: `whsec_` and base64 of at least 24 bytes; none: no callbacks.",
+    )
+    callback_origins: str = Field(
+        default="",
+        description="Where callbacks may go, separated by commas, e.g. `https://hooks.example.org`.",
+    )
     grace_seconds: float = Field(
         default=30.0, gt=0, description="After SIGTERM, time for the work in flight to finish (s)."
     )
@@ -175,6 +188,35 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field(
         default="json", description="`json`: one object a line; `console`: for reading."
     )
+
+    @field_validator("job_store")
+    @classmethod
+    def _job_store_is_known(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith("postgresql://"):
+            raise ValueError("a URL that begins with postgresql://, or nothing")
+        return url
+
+    @field_validator("callback_secret")
+    @classmethod
+    def _secret_is_long(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            prefix, _, rest = secret.get_secret_value().partition("_")
+            try:
+                size = len(b64decode(rest, validate=True))
+            except ValueError:
+                size = 0
+            if prefix != "whsec" or size < SECRET_BYTES:
+                raise ValueError(f"whsec_ and the base64 of at least {SECRET_BYTES} bytes")
+        return secret
+
+    @field_validator("callback_origins")
+    @classmethod
+    def _origins_are_signed_for(cls, origins: str, info: ValidationInfo) -> str:
+        for origin in _items(origins):
+            origin_of(origin)
+        if bool(_items(origins)) != (info.data.get("callback_secret") is not None):
+            raise ValueError("needs DPDF_CALLBACK_SECRET, as that needs this")
+        return origins
 
     @property
     def worker_count(self) -> int:
@@ -197,6 +239,11 @@ class Settings(BaseSettings):
         return _items(self.cors_origins)
 
     @property
+    def allowed_callbacks(self) -> list[str]:
+        """The origins to which callbacks may go."""
+        return _items(self.callback_origins)
+
+    @property
     def max_upload_bytes(self) -> int:
         """Largest request body (bytes)."""
         return int(self.max_upload_mib * MIB)
@@ -215,6 +262,25 @@ class Settings(BaseSettings):
     def max_transcript_bytes(self) -> int:
         """Largest transcript (bytes)."""
         return int(self.max_transcript_kib * 1024)
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an address for callbacks.
+
+    Raises:
+        ValueError: it is none; the message goes on after its name.
+    """
+    # Read by the library that will call it: two readers may differ on where an address leads.
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError("is no http or https address") from error
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    if default is None or not parts.host:
+        raise ValueError("is no http or https address")
+    if parts.userinfo:
+        raise ValueError("holds a name or password")
+    return parts.scheme, parts.host, parts.port or default
 
 
 def _items(text: str) -> list[str]:

@@ -75,6 +75,9 @@ def configure_logging(settings: Settings) -> None:
         )
     )
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    for name in ("httpx", "httpcore"):
+        # They log whole addresses and headers, in which clients may have put their secrets.
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _without_colour(_: Any, __: str, event: EventDict) -> EventDict:
