@@ -173,7 +173,7 @@ class Settings(BaseSettings):
     )
     callback_secret: SecretStr | None = Field(
         default=None,
-        description="Signs callbacks: `whsec_` and base64 of at least 24 bytes; none: no callbacks.",
+        description="Signs callbacks: `whsec_` and base64 of 24 bytes or more; none, no callbacks.",
     )
     callback_origins: str = Field(
         default="",
