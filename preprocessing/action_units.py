@@ -1,12 +1,13 @@
 """OpenFace's action units, estimated from the mesh alone.
 
 A mesh without pose and scale is reduced to distances in mm that the muscles of the face change
-(Ekman & Friesen 1978). Each intensity is a linear function of a few of them, fitted to real
-OpenFace output by `benchmarks/fit_action_units.py`; the coefficients are in
-`action_units.json`. Wrinkles and bulges, which OpenFace reads from the picture, are not seen.
+(Ekman & Friesen 1978), and to `preprocessing.expressions`. Each intensity is a linear function of
+a few of both, fitted to real OpenFace output by `benchmarks/fit_action_units.py`; the coefficients
+are in `action_units.json`. Wrinkles and bulges, which OpenFace reads from the picture, are unseen.
 
-Of the pair that was held out of the fit, AU06, 07, 10, 12, 14, 25 and 45 correlate by .71 to .95
-with OpenFace, AU15 by .65, AU26 by .39, the others not at all; AU20 and AU23 hardly do on any pair.
+As OpenFace does, a clip is calibrated to its person: what a face shows when it shows least is
+brought towards zero, the further the longer it was seen (`settle`). `docs/openface.md` says how
+well the result agrees with OpenFace.
 """
 
 from __future__ import annotations
@@ -21,22 +22,37 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocessing.expressions import expressions
+from preprocessing.openface_columns import INDEX, group, indices
+
 Array = NDArray[np.float64]
 
 COEFFICIENTS = Path(__file__).with_name("action_units.json")
-"""Intercept, weights (intensity per mm) and presence threshold of every unit."""
+"""Intercept, weights and presence threshold of every unit."""
 
 HIGHEST: Final = 5.0
 """Top of OpenFace's scale of intensities."""
 
+REST_QUANTILE: Final = 0.15
+"""Share of a clip's pictures in which a unit is taken to rest."""
+
+CALIBRATION_SECONDS: Final = 5.0
+"""A face that was seen so long is half calibrated to what it shows at rest."""
+
+INTENSITIES: Final = group("au_intensity").columns
+"""``AU01_r`` to ``AU45_r``."""
+
+PRESENCES: Final = tuple(f"{name.removesuffix('_r')}_c" for name in INTENSITIES)
+"""``AU01_c`` to ``AU45_c``; AU28 (lips sucked in) has no intensity in OpenFace, none here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """How one action unit follows from distances.
+    """How one action unit follows from the mesh.
 
     Attributes:
-        intercept: intensity at distances of zero.
-        weights: intensity per mm, by the name of the distance.
+        intercept: intensity where all that it depends on is zero.
+        weights: intensity per mm, or per whole expression, by the name of either.
         present_from: least intensity at which the unit counts as present.
     """
 
@@ -105,35 +121,69 @@ def distances(frontal: Array) -> dict[str, Array]:
     }
 
 
-def intensities(frontal: Array) -> dict[str, Array]:
-    """Intensity of the 17 units, 0-5, by OpenFace's column name (``AU12_r``).
+def estimates(frontal: Array) -> Array:
+    """Intensities of the 17 units before any calibration.
 
     Args:
         frontal: (..., 478, 3) mm in head axes.
 
     Returns:
-        (...) each.
+        (..., 17) in OpenFace's order; a neutral face of nobody in particular has what OpenFace
+        gives such faces on average. May be below 0 and above 5.
     """
-    measured = distances(frontal)
-    return {
-        f"{name}_r": np.clip(
-            unit.intercept + sum(weight * measured[key] for key, weight in unit.weights.items()),
-            0,
-            HIGHEST,
-        )
-        for name, unit in units().items()
-    }
+    measured = distances(frontal) | expressions(frontal)
+    return np.stack(
+        [
+            unit.intercept + sum(weight * measured[key] for key, weight in unit.weights.items())
+            for unit in units().values()
+        ],
+        axis=-1,
+    )
 
 
-def presences(intensity: Mapping[str, Array]) -> dict[str, Array]:
-    """Whether each unit is seen, 0 or 1, by OpenFace's column name (``AU12_c``).
+def settle(rows: NDArray[np.float32], rest: Mapping[int, Array] | None = None) -> None:
+    """Calibrate estimates to their persons, bring them to 0-5, and say which units are present.
 
-    AU28 (lips sucked in) has no intensity in OpenFace and no estimate here.
+    Args:
+        rows: (n, 714) rows of one clip with `estimates` as intensities; changed in place.
+        rest: `resting` of the clip's faces by ``face_id``; of these rows if None. A face that is
+            not among them is not calibrated.
     """
-    return {
-        f"{name}_c": (intensity[f"{name}_r"] >= unit.present_from).astype(np.float64)
-        for name, unit in units().items()
-    }
+    rest = resting(rows) if rest is None else rest
+    intensity, presence = indices(INTENSITIES), indices(PRESENCES)
+    least = np.array([unit.present_from for unit in units().values()])
+    seen = np.flatnonzero(rows[:, INDEX["success"]] == 1)
+    unknown = np.zeros(len(intensity))
+    offsets = [rest.get(int(face), unknown) for face in rows[seen, INDEX["face_id"]]]
+    settled = np.clip(
+        rows[np.ix_(seen, intensity)] - np.reshape(offsets, (-1, len(intensity))), 0, HIGHEST
+    )
+    rows[np.ix_(seen, intensity)] = settled
+    rows[np.ix_(seen, presence)] = settled >= least
+
+
+def resting(rows: NDArray[np.float32]) -> dict[int, Array]:
+    """What is taken from each face's estimates: (17,) by ``face_id``.
+
+    The `REST_QUANTILE` of what was seen of the face, times `calibration`: nothing for a still,
+    nearly all for a long clip.
+
+    Args:
+        rows: (n, 714) rows of one clip with `estimates` as intensities.
+    """
+    seen = rows[rows[:, INDEX["success"]] == 1]
+    rest = {}
+    for face in np.unique(seen[:, INDEX["face_id"]]):
+        own = seen[seen[:, INDEX["face_id"]] == face]
+        seconds = float(np.ptp(own[:, INDEX["timestamp"]]))
+        quantile = np.quantile(own[:, indices(INTENSITIES)], REST_QUANTILE, axis=0)
+        rest[int(face)] = quantile * calibration(seconds)
+    return rest
+
+
+def calibration(seconds: float) -> float:
+    """Share (0-1) of what a face shows at rest that is taken from it, seen for so long (s)."""
+    return seconds / (seconds + CALIBRATION_SECONDS)
 
 
 @cache

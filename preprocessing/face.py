@@ -83,7 +83,8 @@ class FaceTracker:
     ) -> Iterator[NDArray[np.float32]]:
         """Facial rows of a clip picture by picture, keeping nothing but the faces' places.
 
-        The first picture at or after each tick of 1/steps_per_second is analysed.
+        The first picture at or after each tick of 1/steps_per_second is analysed. The action units
+        are estimates that `preprocessing.action_units.settle` has to calibrate.
 
         Args:
             frames: pictures of one clip in the order of time.
@@ -129,7 +130,9 @@ class FaceTracker:
         still = Frame(rgb, seconds=0.0, index=0)
         sight = self.look_still(rgb)
         found = int(sight is not None)
-        return FaceFeatures(_row(still, sight)[None], 1, found, found, source="built-in")
+        row = _row(still, sight)[None]
+        action_units.settle(row)
+        return FaceFeatures(row, 1, found, found, source="built-in")
 
     def close(self) -> None:
         """End the threads and free the graphs."""
@@ -204,8 +207,10 @@ def of_one_face(pictures: Sequence[NDArray[np.float32]], sound: Sound | None) ->
     """
     if not pictures:
         return FaceFeatures(empty_rows(0), 0, 0, 0, source="built-in")
-    ranking, why = rank_faces(np.concatenate(pictures), sound)
+    every = np.concatenate(pictures)
+    ranking, why = rank_faces(every, sound)
     values = np.stack([first_face(rows, ranking) for rows in pictures])
+    action_units.settle(values, action_units.resting(every))
     found = values[:, INDEX["success"]] == 1
     most = max(int(rows[:, INDEX["success"]].sum()) for rows in pictures)
     # One person who comes back elsewhere has two numbers, and there was no choice.
@@ -244,7 +249,7 @@ def _ticks(frames: Iterable[Frame], steps_per_second: float) -> Iterator[Frame]:
 def _row(
     frame: Frame, sight: Sight | None, *, camera: Camera | None = None, complete: bool = True
 ) -> NDArray[np.float32]:
-    """(714,) OpenFace's columns of one face of a picture; see `FaceTracker.rows`."""
+    """(714,) OpenFace's columns of one face of a picture, action units not yet settled."""
     row: NDArray[np.float32] = empty_rows(1)[0]
     row[INDEX["frame"]] = frame.index + 1
     row[INDEX["timestamp"]] = frame.seconds
@@ -253,11 +258,11 @@ def _row(
     height, width = frame.rgb.shape[:2]
     camera = camera or Camera.default(width * frame.scale, height * frame.scale)
     head = Head(sight.mesh * frame.scale, camera)
-    intensities = action_units.intensities(head.frontal)
     blocks: dict[str, ArrayLike] = {
         "confidence": sight.box.score,
         "success": 1,
         "landmarks_3d": head.points_mm.T,
+        "au_intensity": action_units.estimates(head.frontal),
     }
     if complete:
         blocks |= _blocks_of_openface(head)
@@ -265,10 +270,6 @@ def _row(
         columns = group(name).columns
         row[INDEX[columns[0]] : INDEX[columns[-1]] + 1] = np.ravel(block)
     row[INDEX["p_scale"]] = head.similarity[0]
-    if complete:
-        intensities |= action_units.presences(intensities)
-    for name, value in intensities.items():
-        row[INDEX[name]] = value
     return row
 
 

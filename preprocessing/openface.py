@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from preprocessing.action_units import resting, settle
 from preprocessing.clip import DecodeLimits, Frame, Sound
 from preprocessing.decode import ClipReader
 from preprocessing.errors import PreprocessingError
@@ -33,29 +34,27 @@ from preprocessing.speaker import first_face, rank_faces
 EVERY_PICTURE: Final = 1000
 """Ticks a second that leave no picture out."""
 
-RANKED_ROWS: Final = 20_000
-"""About so many rows are looked at to choose a face (57 MB), spread over the clip."""
+SAMPLED_ROWS: Final = 20_000
+"""About so many rows are looked at to choose a face and to see it at rest (57 MB), spread over the
+clip."""
 
 Rows = NDArray[np.float32]
 
 
-def extract_all(pictures: Iterable[Rows], target: TextIO) -> None:
-    """Write every face of every picture as it comes.
+def write_faces(
+    pictures: Iterable[Rows], target: TextIO, *, every_face: bool, sound: Sound | None = None
+) -> None:
+    """Write the rows of a clip.
+
+    What a face's action units are at rest, and which face speaks, is known at the end, so the rows
+    wait in a temporary file.
 
     Args:
         pictures: (faces, 714) a picture, as `FaceTracker.rows` gives them.
         target: a text file open for writing.
-    """
-    write_header(target)
-    for rows in pictures:
-        write_rows(rows, target)
-
-
-def extract_one(pictures: Iterable[Rows], sound: Sound | None, target: TextIO) -> None:
-    """Write one face a picture: the one that speaks, without sound the largest.
-
-    In pictures in which it is not seen the next is taken. Which one speaks is known at the end, so
-    the rows wait in a temporary file.
+        every_face: write all faces; else one a picture: the one that speaks, without sound the
+            largest, and where it is not seen the next.
+        sound: the clip's.
     """
     write_header(target)
     with tempfile.TemporaryFile() as waiting:
@@ -66,11 +65,15 @@ def extract_one(pictures: Iterable[Rows], sound: Sound | None, target: TextIO) -
         if not counts:
             return
         waiting.flush()
-        every: NDArray[np.float32] = np.memmap(waiting, np.float32, "r").reshape(-1, len(COLUMNS))
-        ranking, _ = rank_faces(np.asarray(every[:: 1 + len(every) // RANKED_ROWS]), sound)
+        kept: NDArray[np.float32] = np.memmap(waiting, np.float32, "r").reshape(-1, len(COLUMNS))
+        sample = np.asarray(kept[:: 1 + len(kept) // SAMPLED_ROWS])
+        rest = resting(sample)
+        ranking, _ = rank_faces(sample, sound)
         start = 0
         for count in counts:
-            write_rows(first_face(every[start : start + count], ranking)[None], target)
+            rows = np.array(kept[start : start + count])
+            settle(rows, rest)
+            write_rows(rows if every_face else first_face(rows, ranking)[None], target)
             start += count
 
 
@@ -129,10 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         frames = _shown(reader.frames(rate), reader.promised)
         with FaceTracker() as tracker, partial.open("w", encoding="utf-8", newline="") as target:
             pictures = tracker.rows(frames, steps_per_second=rate, camera=camera)
-            if options.faces == "all":
-                extract_all(pictures, target)
-            else:
-                extract_one(pictures, sound, target)
+            write_faces(pictures, target, every_face=options.faces == "all", sound=sound)
         partial.replace(options.out)
     except (PreprocessingError, OSError) as error:
         partial.unlink(missing_ok=True)
