@@ -48,7 +48,6 @@ from preprocessing.action_units import (
     HIGHEST,
     INTENSITIES,
     PRESENCES,
-    REST_QUANTILE,
     calibration,
     distances,
 )
@@ -56,6 +55,7 @@ from preprocessing.expressions import NAMES, expressions
 from preprocessing.face import FaceTracker, enlarge_small_still
 from preprocessing.geometry import VERTICES, Camera, Head
 from preprocessing.openface_columns import INDEX, indices
+from preprocessing.schema import REST_QUANTILE
 from preprocessing.sight import Sight
 
 Array = NDArray[np.float64]

@@ -122,9 +122,8 @@ def fit(frontals: Array, expressions: Array) -> Student:
     basis = directions[:COMPONENTS] * np.sqrt(len(flat)) / stretch[:COMPONENTS, None]
     x = torch.tensor((flat - mean) @ basis.T, dtype=torch.float32)
     y = torch.tensor((expressions - expressions.mean(0)) / deviation, dtype=torch.float32)
-    network = torch.nn.Sequential(
-        torch.nn.Linear(COMPONENTS, HIDDEN), torch.nn.GELU(), torch.nn.Linear(HIDDEN, len(NAMES))
-    )
+    first, second = torch.nn.Linear(COMPONENTS, HIDDEN), torch.nn.Linear(HIDDEN, len(NAMES))
+    network = torch.nn.Sequential(first, torch.nn.GELU(), second)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
     batches = len(x) // 128
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=EPOCHS * batches)
@@ -135,7 +134,6 @@ def fit(frontals: Array, expressions: Array) -> Student:
             loss.backward()
             optimizer.step()
             schedule.step()
-    first, second = network[0], network[2]
     return Student(
         mean=mean.reshape(VERTICES, 3).astype(np.float16),
         basis=basis.reshape(COMPONENTS, VERTICES, 3).astype(np.float16),

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from preprocessing.expressions import expressions
 from preprocessing.openface_columns import INDEX, group, indices
+from preprocessing.schema import CALIBRATION_SECONDS, REST_QUANTILE
 
 Array = NDArray[np.float64]
 
@@ -32,12 +33,6 @@ COEFFICIENTS = Path(__file__).with_name("action_units.json")
 
 HIGHEST: Final = 5.0
 """Top of OpenFace's scale of intensities."""
-
-REST_QUANTILE: Final = 0.15
-"""Share of a clip's pictures in which a unit is taken to rest."""
-
-CALIBRATION_SECONDS: Final = 5.0
-"""A face that was seen so long is half calibrated to what it shows at rest."""
 
 INTENSITIES: Final = group("au_intensity").columns
 """``AU01_r`` to ``AU45_r``."""

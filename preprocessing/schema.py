@@ -19,7 +19,7 @@ from preprocessing.clip import SOUND_RATE
 if TYPE_CHECKING:
     from model.inputs import FeatureSchema
 
-NAME = "dpdf-2"
+NAME = "dpdf-3"
 """Name and version of the extractor."""
 
 STEPS_PER_SECOND = 10
@@ -100,10 +100,16 @@ INTENSITY_COLUMNS: tuple[str, ...] = tuple(f"AU{unit}_r" for unit in ACTION_UNIT
 SHAPE_COLUMNS: tuple[str, ...] = tuple(f"face_{axis}_{i}" for axis in "xy" for i in range(17, 68))
 """102 columns: the inner face aligned to the mean face (mm), `preprocessing.face_shape`."""
 
+REST_QUANTILE = 0.15
+"""Share of a clip's pictures in which an action unit is taken to rest (`action_units.settle`)."""
+
+CALIBRATION_SECONDS = 5.0
+"""A face that was seen so long is half calibrated to what it shows at rest."""
+
 VIDEO_COLUMNS: tuple[str, ...] = INTENSITY_COLUMNS + SHAPE_COLUMNS
 """What the model sees of a face."""
 
-_FITTED = ("action_units.json", "mean_face.json")
+_FITTED = ("action_units.json", "expressions.safetensors", "mean_face.json")
 
 
 def _digest(*names: str) -> str:
@@ -115,7 +121,8 @@ def _digest(*names: str) -> str:
 VIDEO_RULE = (
     f"upright frames, the first at or after each tick of 1/{STEPS_PER_SECOND} s since the first "
     f"frame, none twice; longest side at most 1280 pixels; mediapipe 0.10.21 face mesh; OpenFace "
-    f"action unit intensities 0-5, and 3D landmarks 17 to 67 aligned to a mean face, by weights "
+    f"action unit intensities 0-5, less a face's {REST_QUANTILE} quantile times t / (t + "
+    f"{CALIBRATION_SECONDS} s), and 3D landmarks 17 to 67 aligned to a mean face, by weights "
     f"{_digest(*_FITTED)}; frames without a face dropped"
 )
 """How frames become rows: `preprocessing.decode` and `preprocessing.face`."""

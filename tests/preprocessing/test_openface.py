@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from examples.sample_clip import sample_clip
-from preprocessing.openface import extract_all, extract_one, main
+from preprocessing.openface import main, write_faces
 from preprocessing.openface_columns import COLUMNS, INDEX, empty_rows, indices
 from preprocessing.openface_csv import read_csv
 
@@ -86,14 +86,14 @@ def written(target: io.StringIO) -> list[tuple[int, int, int]]:
 
 def test_all_faces_or_the_largest_where_it_is_seen() -> None:
     every, one = io.StringIO(), io.StringIO()
-    extract_all(pictures(), every)
+    write_faces(pictures(), every, every_face=True)
     assert written(every) == [(1, 0, 1), (1, 1, 1), (2, 0, 1), (3, 0, 0)]
-    extract_one(pictures(), None, one)
+    write_faces(pictures(), one, every_face=False)
     assert written(one) == [(1, 1, 1), (2, 0, 1), (3, 0, 0)]
 
 
 def test_a_clip_without_pictures_is_a_file_without_rows() -> None:
     target = io.StringIO()
-    extract_one(iter(()), None, target)
+    write_faces(iter(()), target, every_face=False)
     assert len(target.getvalue().splitlines()) == 1
     assert len(COLUMNS) == len(target.getvalue().split(",")) == len(INDEX)
