@@ -143,7 +143,7 @@ class ClipReader:
                 self._check_seconds(seconds)
                 if setup != (setup := (frame.format.name, frame.layout.name, frame.sample_rate)):
                     # Some broadcasts change their format on the way; a resampler has only one.
-                    chunks += _resampled(resampler, None)
+                    chunks += self._resampled(resampler, None)
                     resampler = AudioResampler(
                         format="flt",
                         layout="mono",
@@ -152,8 +152,8 @@ class ClipReader:
                         options={"rematrix_maxval": "1"},
                     )
                 frame.pts = None
-                chunks += _resampled(resampler, frame)
-            chunks += _resampled(resampler, None)
+                chunks += self._resampled(resampler, frame)
+            chunks += self._resampled(resampler, None)
         if not chunks:
             return None
         samples = np.concatenate(chunks)
@@ -190,8 +190,15 @@ class ClipReader:
                 self._check_seconds(index / MOST_PICTURES_PER_SECOND)
                 self._check_size(frame.width, frame.height)
                 if seconds + TICK_TOLERANCE >= tick / rate:
+                    try:
+                        rgb, scale = _picture(frame)
+                    except av.error.MemoryError:
+                        raise
+                    except av.error.FFmpegError:
+                        # A pixel format or a size that cannot be converted.
+                        self._count_damage()
+                        continue
                     tick = math.floor((seconds + TICK_TOLERANCE) * rate) + 1
-                    rgb, scale = _picture(frame)
                     yield Frame(rgb, seconds, index, scale)
 
     def _open(self) -> InputContainer:
@@ -255,6 +262,22 @@ class ClipReader:
                 if isinstance(frame, AudioFrame | VideoFrame):
                     yield frame
 
+    def _resampled(
+        self, resampler: AudioResampler | None, frame: AudioFrame | None
+    ) -> list[NDArray[np.float32]]:
+        """Mono samples of a frame; with None those that the resampler still holds."""
+        if resampler is None:
+            return []
+        try:
+            made = resampler.resample(frame)
+        except av.error.MemoryError:
+            raise
+        except av.error.FFmpegError:
+            # More channels than can be mixed, or a rate that no filter can bridge.
+            self._count_damage()
+            return []
+        return [out.to_ndarray()[0].astype(np.float32) for out in made]
+
     def _count_damage(self) -> None:
         with self._counting:
             self.damaged += 1
@@ -296,15 +319,6 @@ def _choose(streams: Sequence[StreamT]) -> StreamT | None:
     ]
     defaults = [stream for stream in known if stream.disposition & Disposition.default]
     return next(iter(defaults or known), None)
-
-
-def _resampled(
-    resampler: AudioResampler | None, frame: AudioFrame | None
-) -> list[NDArray[np.float32]]:
-    """Mono samples of a frame; with None those that the resampler still holds."""
-    if resampler is None:
-        return []
-    return [out.to_ndarray()[0].astype(np.float32) for out in resampler.resample(frame)]
 
 
 def _picture(frame: VideoFrame) -> tuple[NDArray[np.uint8], float]:

@@ -8,6 +8,7 @@
     │   ├── MissingField
     │   └── UnexpectedField
     ├── ClipTooCostly            422  decoding hit the worker's memory or CPU limit
+    ├── DecoderCrashed           422  the worker process crashed on this clip
     ├── UploadTooSlow            408  the body did not arrive in time
     ├── Unauthorised             401  no API key, or one that is not known
     ├── UnknownJob               404  no such job, or another key's
@@ -21,6 +22,7 @@
     ├── JobStoreUnavailable      503  the database of the jobs cannot be used
     ├── JobStoreFull             507  the disk of the jobs is full
     ├── JobAbandoned             500  the service died several times over this job
+    ├── WorkerFailed             503  the worker process that held this clip was killed
     ├── ExtractionFailed         500  a bug in preprocessing
     └── ModelFailed              500  the model failed on the batch that held this clip
 
@@ -84,6 +86,10 @@ class ClipTooCostly(ServiceError):
     """Decoding this clip needs more memory or CPU time than a worker may use."""
 
 
+class DecoderCrashed(ServiceError):
+    """The worker process crashed on this clip, and the next one would as well."""
+
+
 class UploadTooSlow(ServiceError):
     """The body did not arrive within the upload timeout."""
 
@@ -121,7 +127,7 @@ class DeadlineExceeded(ServiceError):
 
 
 class WorkerFailed(ServiceError):
-    """The worker process died while it held this clip."""
+    """The worker process was killed while it held this clip."""
 
 
 class JobStoreUnavailable(ServiceError):
@@ -179,6 +185,7 @@ ANSWERS: dict[type[Exception], Answer] = {
     MissingField: Answer(422, "missing_field", "Missing field"),
     UnexpectedField: Answer(422, "unexpected_field", "Unexpected field"),
     ClipTooCostly: Answer(422, "clip_too_costly", "Clip too costly to decode", param="video"),
+    DecoderCrashed: Answer(422, "decoder_crashed", "Clip crashes the decoder", param="video"),
     Unauthorised: Answer(401, "unauthorised", "API key needed"),
     UnknownJob: Answer(404, "job_not_found", "Job not found"),
     IdempotencyKeyReused: Answer(422, "idempotency_key_reused", "Idempotency key reused"),

@@ -21,16 +21,25 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from service.errors import ClipTooCostly, ExtractionFailed, Overloaded, WorkerFailed
+from service.errors import (
+    ClipTooCostly,
+    DecoderCrashed,
+    ExtractionFailed,
+    Overloaded,
+    WorkerFailed,
+)
 from service.metrics import Metrics
 from service.reports import Head, Report, input_error
 from service.worker import Handler, Job, WorkerLimits, extract_clip
-from service.worker_process import WorkerProcess, WorkerStartError
+from service.worker_process import WorkerProcess, WorkerStartError, kills_for_memory
 
 log = structlog.stdlib.get_logger(__name__)
 
 LONGEST_PAUSE_SECONDS = 10.0
 """Most time between two attempts to start a worker that cannot start (s)."""
+
+FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
+"""Exit codes of a worker that somebody else ended: no clip can do that to its own decoder."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +48,7 @@ class _Entry:
     answer: asyncio.Future[tuple[Report, bytes]]
     queued: float = field(default_factory=time.perf_counter)
     waited: float = 0.0
+    tried_again: bool = False
 
 
 class ExtractionPool:
@@ -145,7 +155,8 @@ class ExtractionPool:
             Overloaded: the queue is full.
             PreprocessingError: the input is at fault.
             ClipTooCostly: the worker's memory or CPU limit was reached.
-            WorkerFailed: the worker died.
+            DecoderCrashed: the worker crashed on this clip.
+            WorkerFailed: the worker was killed, and so was the one that took the clip after it.
             ExtractionFailed: a bug in preprocessing.
         """
         if self.full:
@@ -214,6 +225,11 @@ class ExtractionPool:
         self._idle += 1
         try:
             await asyncio.wait({taking, dying}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if taking.done() and not taking.cancelled():
+                # Taken in the moment of closing: it is answered with those that wait.
+                self._entries.appendleft(taking.result())
+            raise
         finally:
             self._idle -= 1
             taking.cancel()
@@ -240,6 +256,7 @@ class ExtractionPool:
         """One clip through one worker; returns why the worker must be replaced, if it must."""
         exchange = asyncio.create_task(worker.exchange(entry.job))
         either: set[asyncio.Future[Any]] = {exchange, entry.answer}
+        short_of_memory = kills_for_memory()
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if entry.answer.done():
@@ -249,15 +266,8 @@ class ExtractionPool:
             _fail(entry, WorkerFailed("The service stopped while it worked on this clip."))
             raise
         except (asyncio.IncompleteReadError, ConnectionError):
-            if await worker.kill() == -signal.SIGXCPU:
-                seconds = self._limits.cpu_seconds
-                _fail(entry, ClipTooCostly(f"Decoding took more than {seconds} s of CPU time."))
-                return "cpu_limit"
-            _fail(
-                entry,
-                WorkerFailed("The process that decoded this clip died.", retry_after_seconds=1),
-            )
-            return "died"
+            spared = kills_for_memory() == short_of_memory
+            return self._bury(entry, await worker.closed(), spared=spared)
         except (ValidationError, ValueError) as error:
             log.warning("a worker sent what no worker sends", error=str(error))
             _fail(entry, WorkerFailed("The process that decoded this clip gave no clear answer."))
@@ -265,6 +275,34 @@ class ExtractionPool:
         finally:
             exchange.cancel()
         return _settle(entry, head, arrays)
+
+    def _bury(self, entry: _Entry, exit_code: int | None, *, spared: bool) -> str:
+        """Answer for the clip of a worker that died, or give it to another; returns of what.
+
+        A crash is the clip's doing: it must not get a second worker. A clip whose worker was killed
+        from outside gets one, as extraction changes nothing, unless the kernel has killed for want
+        of memory meanwhile (not `spared`): the clip may have been the reason.
+        """
+        if exit_code == -signal.SIGXCPU:
+            seconds = self._limits.cpu_seconds
+            _fail(entry, ClipTooCostly(f"Decoding took more than {seconds} s of CPU time."))
+            return "cpu_limit"
+        if exit_code not in FROM_OUTSIDE:
+            _fail(
+                entry,
+                DecoderCrashed("This clip makes the decoder crash. Export or record it again."),
+            )
+            return "crashed"
+        if spared and not entry.tried_again and not entry.answer.done():
+            entry.tried_again = True
+            self._entries.appendleft(entry)
+            self._arrival.set()
+        else:
+            _fail(
+                entry,
+                WorkerFailed("The process that decoded this clip died.", retry_after_seconds=1),
+            )
+        return "died"
 
 
 def _settle(entry: _Entry, head: Head, arrays: bytes) -> str | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 
 from service import wire
 from service.reports import Head
@@ -19,6 +22,9 @@ HEAD_LIMIT = 1024 * 1024
 ARRAYS_LIMIT = 16 * 1024 * 1024
 """Largest sample that is read from a worker (bytes); 50 s of clip are about 100 KB."""
 
+LAST_SECONDS = 1.0
+"""Longest time between the end of a worker's channel and its own (s)."""
+
 START_SECONDS = 180.0
 """Longest time for a worker to get warm (s): numba compiles on the first start on a machine."""
 
@@ -26,6 +32,12 @@ START_SECONDS = 180.0
 _STARTERS = ThreadPoolExecutor(thread_name_prefix="start-worker")
 """Threads that wait for the fork server. Not the event loop's own, which waits for its threads
 when it closes: the fork server may be importing for a long time yet."""
+
+
+def kills_for_memory() -> int:
+    """Processes that this machine's kernel has killed for want of memory, containers included."""
+    found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 class WorkerStartError(RuntimeError):
@@ -111,6 +123,14 @@ class WorkerProcess:
         await wire.send_async(self._writer, job.frames())
         head = Head.model_validate_json(await wire.receive_async(self._reader, limit=HEAD_LIMIT))
         return head, await wire.receive_async(self._reader, limit=ARRAYS_LIMIT)
+
+    async def closed(self) -> int | None:
+        """Exit code of a worker that closed its channel; None if it had to be killed."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.died.wait(), LAST_SECONDS)
+        dead = self.died.is_set()
+        code = await self.kill()
+        return code if dead else None
 
     async def kill(self) -> int | None:
         """End the process at once, if it has not ended, and reap it; returns its exit code."""

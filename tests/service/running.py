@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,19 @@ START_SECONDS = 900.0
 
 
 class Service:
-    """``python -m service`` (or another module that runs it) with settings of its own."""
+    """``python -m service`` (or another module that runs it) with settings of its own.
 
-    def __init__(self, folder: Path, module: str = "service", **settings: object) -> None:
+    A prefix is a command that runs it, such as strace.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        module: str = "service",
+        *,
+        prefix: Sequence[str] = (),
+        **settings: object,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.temporary = folder / "tmp"
         self.temporary.mkdir(exist_ok=True)
@@ -39,8 +50,9 @@ class Service:
         environment |= {"DPDF_PORT": str(self.port), "TMPDIR": str(self.temporary)}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module], cwd=ROOT, env=environment, stderr=log
+                [*prefix, sys.executable, "-m", module], cwd=ROOT, env=environment, stderr=log
             )
+        self._prefixed = bool(prefix)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=600)
 
     def wait_for(self, path: str, status: int = 200) -> httpx.Response:
@@ -67,9 +79,13 @@ class Service:
             "/predict", files={"video": ("clip", clip), **files}, data={"transcript": transcript}
         )
 
+    def server_pid(self) -> int:
+        """Process id of the server itself."""
+        return _children(self.process.pid)[0] if self._prefixed else self.process.pid
+
     def workers(self) -> list[int]:
         """Process ids of the workers: the children of the fork server."""
-        servers = _children(self.process.pid)
+        servers = _children(self.server_pid())
         return [pid for server in servers for pid in _children(server)]
 
     def log(self) -> str:
@@ -91,7 +107,7 @@ class Service:
 
     def terminate(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, return the exit code."""
-        self.process.send_signal(number)
+        os.kill(self.server_pid(), number)
         return self.wait()
 
     def wait(self) -> int:

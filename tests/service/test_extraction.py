@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from preprocessing.errors import ClipTooLong
-from service.errors import ClipTooCostly, ExtractionFailed, Overloaded, WorkerFailed
+from service.errors import ClipTooCostly, DecoderCrashed, ExtractionFailed, Overloaded, WorkerFailed
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
 from service.worker import Job, WorkerLimits
@@ -48,6 +48,10 @@ def obey(order: Job) -> tuple[dict[str, Any], bytes]:
     command, _, argument = order.transcript.decode().partition(" ")
     if command == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif command == "crash":
+        os.kill(os.getpid(), getattr(signal, argument))
+    elif command == "leave":
+        os._exit(int(argument))
     elif command == "sleep":
         time.sleep(float(argument))
     elif command == "spin":
@@ -121,6 +125,9 @@ def test_a_clip_crosses_whole_and_limits_travel_along() -> None:
     ("command", "error", "replaced"),
     [
         ("die", WorkerFailed, "died"),
+        ("crash SIGSEGV", DecoderCrashed, "crashed"),
+        ("crash SIGABRT", DecoderCrashed, "crashed"),
+        ("leave 1", DecoderCrashed, "crashed"),
         ("spin", ClipTooCostly, "cpu_limit"),
         ("hoard 1000", ClipTooCostly, "memory_limit"),
         ("lie", WorkerFailed, "bad_answer"),
@@ -192,6 +199,59 @@ def test_abandoned_clips_free_their_place_and_their_worker() -> None:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             await workers.extract(job("answer"))
+
+    run(test)
+
+
+def restarts(workers: ExtractionPool) -> dict[str, float]:
+    return {
+        sample.labels["reason"]: sample.value
+        for metric in workers._metrics.worker_restarts.collect()
+        for sample in metric.samples
+    }
+
+
+def test_a_clip_whose_worker_is_killed_from_outside_gets_another_one() -> None:
+    async def test() -> None:
+        async with pool() as workers:
+            (victim,) = workers.worker_pids
+            answer = asyncio.create_task(workers.extract(job("sleep 0.5", video=b"clip")))
+            await until(lambda: workers.busy == 1)
+            os.kill(victim, signal.SIGKILL)
+            _, arrays = await answer
+            assert load(arrays)["size"] == 4
+            assert restarts(workers) == {"died": 1}
+
+    run(test)
+
+
+def test_a_clip_does_not_take_more_workers_than_it_may() -> None:
+    async def test() -> None:
+        async with pool(workers=2) as workers:
+            with pytest.raises(DecoderCrashed):
+                await workers.extract(job("crash SIGSEGV"))
+            await until(lambda: workers.ready == 2)
+            assert restarts(workers) == {"crashed": 1}
+            with pytest.raises(WorkerFailed):
+                await workers.extract(job("die"))
+            await until(lambda: workers.ready == 2)
+            assert restarts(workers) == {"crashed": 1, "died": 2}
+
+    run(test)
+
+
+def test_no_second_worker_where_the_machine_is_short_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = iter(range(100))
+    monkeypatch.setattr("service.extraction.kills_for_memory", lambda: next(counts))
+
+    async def test() -> None:
+        async with pool() as workers:
+            with pytest.raises(WorkerFailed):
+                await workers.extract(job("die"))
+            await until(lambda: workers.ready == 1)
+            assert restarts(workers) == {"died": 1}
 
     run(test)
 
