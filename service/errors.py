@@ -18,7 +18,6 @@
     ├── NotReady                 503  still loading, or not able to serve any more
     │   └── Draining             503  shutting down
     ├── DeadlineExceeded         504  no answer within the deadline
-    ├── WorkerFailed             503  the worker process that held this clip died
     ├── JobStoreUnavailable      503  the database of the jobs cannot be used
     ├── JobStoreFull             507  the disk of the jobs is full
     ├── JobAbandoned             500  the service died several times over this job
