@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from preprocessing.errors import InvalidOpenFaceCsv
+from service.answer_cache import AnswerCache
 from service.batching import Batcher, Scored
 from service.errors import Draining, NotReady, WorkerFailed
 from service.extraction import ExtractionPool
@@ -84,6 +85,7 @@ class Engine:
             if settings.openface_binary
             else None
         )
+        self._answers: AnswerCache[tuple[Report, Scored]] | None = None
         metrics.watch(
             waiting_for_worker=lambda: self.pool.waiting,
             waiting_for_model=lambda: self._batcher.waiting if self._batcher else 0,
@@ -196,6 +198,25 @@ class Engine:
             )
 
     async def answer(self, upload: Upload) -> tuple[Report, Scored, dict[str, float]]:
+        """Score an upload, or find the answer that the same bytes were given.
+
+        Returns, Raises:
+            As `_compute` does; of an answer that was found the only stage is ``cache``.
+        """
+        if self._answers is None:
+            return await self._compute(upload)
+        started = time.perf_counter()
+        key = await self._answers.key(upload)
+        if found := self._answers.get(key):
+            self.metrics.cached_answers.inc()
+            return *found, {"cache": 1000 * (time.perf_counter() - started)}
+        report, scored, timings = await self._compute(upload)
+        # What failed for the time being may go well the next time.
+        if not any(caution.code == OPENFACE_FAILED for caution in report.cautions):
+            self._answers.put(key, (report, scored))
+        return report, scored, timings
+
+    async def _compute(self, upload: Upload) -> tuple[Report, Scored, dict[str, float]]:
         """Score an upload.
 
         With an operator's OpenFace its rows take the place of the built-in tracker's; where it
@@ -288,6 +309,7 @@ class Engine:
             self._broken = f"the model cannot be loaded: {error}"
             return
         self.predictor = predictor
+        self._answers = self._answer_cache(predictor)
         self._batcher = Batcher(
             predictor.predict,
             batch_clips=self.settings.batch_clips,
@@ -304,6 +326,18 @@ class Engine:
             device=str(predictor.device),
             seconds=round(time.perf_counter() - started, 1),
         )
+
+    def _answer_cache(self, predictor: Predictor) -> AnswerCache[tuple[Report, Scored]] | None:
+        settings = self.settings
+        if not settings.cache_answers:
+            return None
+        circumstances = (
+            predictor.identity.checkpoint_sha256,
+            predictor.schema.fingerprint,
+            settings.precision,
+            str(settings.openface_binary),
+        )
+        return AnswerCache(settings.cache_answers, circumstances)
 
     def _load_predictor(self) -> Predictor:
         from model.predictor import Predictor
@@ -345,10 +379,13 @@ def _with_openface(
     if report.face is not None and table is not None and upload.openface is None:
         changes["face"] = report.face.model_copy(update={"source": "openface"})
     if warning is not None:
-        caution = CautionReport(code="openface_failed", message=warning)
+        caution = CautionReport(code=OPENFACE_FAILED, message=warning)
         changes["cautions"] = (*report.cautions, caution)
     return report.model_copy(update=changes)
 
+
+OPENFACE_FAILED = "openface_failed"
+"""Code of the warning that the operator's OpenFace failed."""
 
 STAGES = frozenset({"features", "decode", "text", "audio", "face"})
 """Stages that a worker may report on: metric labels are ours, not its."""

@@ -49,6 +49,10 @@ class Metrics:
             "dpdf_batch_clips", "Clips in one call of the model.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=self.registry,
         )  # fmt: skip
+        self.cached_answers = Counter(
+            "dpdf_cached_answers", "Answers given again for the same bytes.",
+            registry=self.registry,
+        )  # fmt: skip
         self.worker_restarts = Counter(
             "dpdf_worker_restarts", "Worker processes replaced, by reason.", ("reason",),
             registry=self.registry,

@@ -179,6 +179,13 @@ class Settings(BaseSettings):
         default="",
         description="Where callbacks may go, separated by commas, e.g. `https://hooks.example.org`.",
     )
+    cache_answers: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Answers kept in memory and given again for the same clip and words; 0 = none. "
+        "Clips and words are not kept.",
+    )
     grace_seconds: float = Field(
         default=30.0, gt=0, description="After SIGTERM, time for the work in flight to finish (s)."
     )

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 COMPOSE = ROOT / "docker-compose.yml"
 CPU = ROOT / "docker" / "cpu.yml"
+MONITORING = ROOT / "docker" / "monitoring.yml"
 
 
 def load(name: str) -> ModuleType:
@@ -104,7 +105,9 @@ def test_the_linter_has_nothing_to_say() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("files", [[COMPOSE], [COMPOSE, CPU]], ids=["gpu", "cpu"])
+@pytest.mark.parametrize(
+    "files", [[COMPOSE], [COMPOSE, CPU], [COMPOSE, MONITORING]], ids=["gpu", "cpu", "monitored"]
+)
 def test_the_compose_files_fit_the_specification(files: list[Path], tmp_path: Path) -> None:
     merged = tmp_path / "compose.json"
     merged.write_text(json.dumps(compose(*files)))

