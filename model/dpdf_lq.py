@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertModel
 
-from model.config import MODALITIES, DPDFConfig
+from model.config import MODALITIES, DPDFConfig, Modality
 from model.encoder import add_low_rank_changes, build_encoder
 from model.global_path import GlobalPath
 from model.inputs import ModelInputs
@@ -106,38 +106,80 @@ class DPDFLQ(nn.Module):
         Raises:
             ValueError: a sequence is longer than the configuration has positions for.
         """
-        for name in ("text", "audio", "video"):
+        self.check_lengths(inputs)
+        masks = self.masks(inputs)
+        text = [_encode(encoder, inputs.input_ids, masks["text"]) for encoder in self.encoders]
+        return self.join(text, masks["text"], self.rows(inputs, masks))
+
+    def check_lengths(self, inputs: ModelInputs) -> None:
+        """Refuse what the position tables cannot hold.
+
+        Raises:
+            ValueError: a sequence is longer than the configuration has positions for.
+        """
+        for name in MODALITIES:
             length = getattr(inputs, f"{name}_mask").shape[1]
             most = getattr(self.config, f"{name}_positions")
             if length > most:
                 raise ValueError(f"{name} of {length} positions; this model takes at most {most}")
-        masks = {
+
+    @property
+    def encoders(self) -> list[BertModel]:
+        """The text encoders in use: the global path's, then the local path's."""
+        return [e for e in (self.global_encoder, self.local_encoder) if e is not None]
+
+    def join(
+        self, text: list[Tensor], text_mask: Tensor, rows: tuple[Tensor, Tensor, Tensor, Tensor]
+    ) -> ModelOutputs:
+        """Everything behind the text encoders.
+
+        Args:
+            text: (B, T, encoder width) of each of `encoders`.
+            text_mask: (B, T) bool.
+            rows: what `rows` gives.
+        """
+        states = iter(text)
+        layer_gates = rows[0].new_zeros(len(text_mask), 0, 3)
+        features: list[Tensor] = []
+        if self.global_path is not None:
+            f_global, layer_gates = self.global_path(next(states), text_mask, *rows)
+            features.append(f_global)
+        if self.local_path is not None:
+            features.append(self.local_path(next(states), text_mask, *rows))
+        fused, path_gate = self.fuse(features)
+        return ModelOutputs(self.head(fused).squeeze(-1), path_gate, layer_gates)
+
+    def masks(self, inputs: ModelInputs) -> dict[Modality, Tensor]:
+        """Masks (B, L) of the modalities that this configuration uses; False for the others."""
+        return {
             name: getattr(inputs, f"{name}_mask") & (name in self.config.modalities)
             for name in MODALITIES
         }
+
+    def rows(
+        self, inputs: ModelInputs, masks: dict[Modality, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Sound and face as the paths read them: audio, its mask, video, its mask.
+
+        Standardised, the sound with its changes where the configuration wants them, and 0 where
+        masked.
+        """
         audio = self.standardise_audio(inputs.audio)
         if self.config.audio_changes:
             audio = with_changes(audio)
-        others = (
+        return (
             audio.masked_fill(~masks["audio"][..., None], 0.0),
             masks["audio"],
             self.standardise_video(inputs.video).masked_fill(~masks["video"][..., None], 0.0),
             masks["video"],
         )
-        batch = inputs.input_ids.shape[0]
-        layer_gates = others[0].new_zeros(batch, 0, 3)
-        features: list[Tensor] = []
-        if self.global_path is not None and self.global_encoder is not None:
-            text = _encode(self.global_encoder, inputs.input_ids, masks["text"])
-            f_global, layer_gates = self.global_path(text, masks["text"], *others)
-            features.append(f_global)
-        if self.local_path is not None and self.local_encoder is not None:
-            text = _encode(self.local_encoder, inputs.input_ids, masks["text"])
-            features.append(self.local_path(text, masks["text"], *others))
-        fused, path_gate = self._fuse(features)
-        return ModelOutputs(self.head(fused).squeeze(-1), path_gate, layer_gates)
 
-    def _fuse(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def fuse(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Join f_global and f_local, as far as there are both, by the gate, eq. 31-34.
+
+        Returns:
+            The joint vector (B, d), and the weights of both paths (B, 2).
+        """
         first = features[0]
         if self.path_gate is not None:
             fused, weights = self.path_gate(*features)

@@ -122,6 +122,24 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
     return model
 
 
+def run_layers(encoder: BertModel, states: Tensor, layers: slice) -> Tensor:
+    """Some of an encoder's layers, in evaluation mode and with every position in sight.
+
+    All of them, on what ``encoder.embeddings`` makes of ids, are the encoder.
+
+    Args:
+        encoder: any BERT.
+        states: (B, T, width), what goes into the first of the layers.
+        layers: which.
+
+    Returns:
+        (B, T, width), what comes out of the last.
+    """
+    for layer in encoder.encoder.layer[layers]:
+        states = layer(states)
+    return states
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Keep loading from writing bars and a report of the unused pooler to standard error."""

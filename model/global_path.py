@@ -82,6 +82,22 @@ class GlobalPath(nn.Module):
                 (self.project_video, video, video_mask),
             )
         )
+        return self.gather(h_text, h_audio, h_video, present)
+
+    def gather(
+        self, h_text: Tensor, h_audio: Tensor, h_video: Tensor, present: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """From the modalities' own tokens on, eq. 4-25.
+
+        Args:
+            h_text: (B, l_t, d) tokens of eq. 3; likewise the others.
+            h_audio: (B, l_t, d).
+            h_video: (B, l_t, d).
+            present: (B, 3) bool, which of text, audio, video the clip has.
+
+        Returns:
+            As `forward`.
+        """
         query, level, gates = self.query_encoder(h_text, h_audio, h_video, present)
         query = self.convolution(query)
         found = self._cross(query, level)[:, None].expand_as(query)

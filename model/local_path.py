@@ -82,12 +82,17 @@ class LocalPath(nn.Module):
         )
         if self.swap:
             out = self.cross(joint, h_text, joint_mask, source_index=index)
-            return self._read(out, text_mask)
+            return self.read(out, text_mask)
         out = self.cross(h_text, joint, text_mask, target_index=index)
-        return self._read(out, joint_mask)
+        return self.read(out, joint_mask)
 
-    def _read(self, out: Tensor, target_mask: Tensor) -> Tensor:
-        """Row 0, or the mean over the own token and the real target positions; (B, d)."""
+    def read(self, out: Tensor, target_mask: Tensor) -> Tensor:
+        """f_local (B, d): row 0, or the mean over the own token and the real target positions.
+
+        Args:
+            out: (B, 1 + Lt, d), what the cross-attention made of the targets.
+            target_mask: (B, Lt) bool.
+        """
         if self.readout == "token":
             return out[:, 0]
         mask = torch.cat([target_mask.new_ones(out.shape[0], 1), target_mask], dim=1)

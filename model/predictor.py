@@ -15,6 +15,8 @@ from model.block import Longest, exact_shape, fixed_shape, pack, unpack
 from model.checkpoint import CheckpointHeader, file_sha256, load_checkpoint
 from model.dpdf_lq import DPDFLQ, ModelOutputs
 from model.encoder import merge_low_rank_changes
+from model.explainer import Explainer
+from model.explanation import Explanation
 from model.inputs import FeatureSchema, ModelInputs, Sample
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -80,7 +82,8 @@ class Predictor:
         for encoder in (model.global_encoder, model.local_encoder):
             if encoder is not None:
                 merge_low_rank_changes(encoder)
-        self._model = model.to(device).eval()
+        self._model = model.to(device).eval().requires_grad_(requires_grad=False)
+        self._explainer = Explainer(self._model)
         self.device = device
         self._precision = precision
         positions = header.config
@@ -130,6 +133,19 @@ class Predictor:
         """Score a batch (at least one sample); a sample's score does not depend on the others."""
         # The one place where the CPU waits for the device.
         outputs = self.launch(samples).cpu()
+        return self._predictions(samples, outputs)
+
+    def explain(self, sample: Sample) -> tuple[Prediction, Explanation]:
+        """Score one clip and tell what its parts add to the raw score.
+
+        In float32 whatever the precision, so that the parts sum to the score; the cost is told by
+        `benchmarks/explanation_cost.py`.
+        """
+        outputs, explanation = self._explainer.explain(sample)
+        (prediction,) = self._predictions([sample], outputs)
+        return prediction, explanation
+
+    def _predictions(self, samples: Sequence[Sample], outputs: ModelOutputs) -> list[Prediction]:
         return [
             Prediction(
                 raw_score=float(score),
@@ -173,6 +189,7 @@ class Predictor:
         )
         for size in batch_sizes:
             self.predict([sample] * size)
+        self.explain(sample)
 
 
 def choose_device(name: str) -> torch.device:

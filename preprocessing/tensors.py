@@ -9,7 +9,18 @@ from model.inputs import FeatureSchema, Sample
 from preprocessing.clip import AudioFeatures, ClipFeatures, FaceFeatures
 from preprocessing.face_shape import shape_rows
 from preprocessing.openface_columns import INDEX
-from preprocessing.schema import ACTIVE_DB, AUDIO_COLUMNS, MAX_STEPS, SHAPE_COLUMNS
+from preprocessing.schema import (
+    ACTIVE_DB,
+    AUDIO_COLUMNS,
+    MAX_STEPS,
+    SHAPE_COLUMNS,
+    STEPS_PER_SECOND,
+)
+
+TICK_TOLERANCE = 1e-5
+"""How much earlier than its step a picture may be stamped: rows keep times in float32 (s)."""
+
+_POSITION = {name: index for index, name in enumerate(AUDIO_COLUMNS)}
 
 
 def to_sample(features: ClipFeatures, schema: FeatureSchema) -> Sample:
@@ -41,10 +52,15 @@ def audio_rows(sound: AudioFeatures | None, schema: FeatureSchema) -> NDArray[np
     """
     if sound is None or sound.silent:
         return np.empty((0, len(schema.audio_columns)), np.float32)
-    position = {name: index for index, name in enumerate(AUDIO_COLUMNS)}
-    spoken = sound.values[:, position["rms_db"]] >= -ACTIVE_DB
-    rows: NDArray[np.float32] = sound.values[spoken][:MAX_STEPS]
-    return rows[:, [position[name] for name in schema.audio_columns]]
+    rows: NDArray[np.float32] = sound.values[audio_steps(sound)]
+    return rows[:, [_POSITION[name] for name in schema.audio_columns]]
+
+
+def audio_steps(sound: AudioFeatures | None) -> NDArray[np.intp]:
+    """The steps of a sound that `audio_rows` picks, from 0, in their order."""
+    if sound is None or sound.silent:
+        return np.empty(0, np.intp)
+    return np.flatnonzero(sound.values[:, _POSITION["rms_db"]] >= -ACTIVE_DB)[:MAX_STEPS]
 
 
 def face_rows(face: FaceFeatures | None, schema: FeatureSchema) -> NDArray[np.float32]:
@@ -54,7 +70,25 @@ def face_rows(face: FaceFeatures | None, schema: FeatureSchema) -> NDArray[np.fl
     """
     if face is None:
         return np.empty((0, len(schema.video_columns)), np.float32)
-    seen = face.values[face.values[:, INDEX["success"]] == 1][:MAX_STEPS]
+    seen = face.values[_pictures_with_face(face)]
     position = dict(INDEX) | {n: len(INDEX) + i for i, n in enumerate(SHAPE_COLUMNS)}
     rows: NDArray[np.float32] = np.hstack([seen, shape_rows(seen)])
     return rows[:, [position[name] for name in schema.video_columns]]
+
+
+def face_steps(face: FaceFeatures | None) -> NDArray[np.intp]:
+    """The steps of the clip, from 0, at which the pictures that `face_rows` picks are shown."""
+    if face is None:
+        return np.empty(0, np.intp)
+    return shown_steps(face)[_pictures_with_face(face)]
+
+
+def shown_steps(face: FaceFeatures) -> NDArray[np.intp]:
+    """(pictures,) the step of the clip, from 0, at which each analysed picture is first shown."""
+    seconds = face.values[:, INDEX["timestamp"]].astype(np.float64)
+    ticks = (seconds - seconds[0] + TICK_TOLERANCE) * STEPS_PER_SECOND
+    return np.asarray(np.floor(ticks), np.intp)
+
+
+def _pictures_with_face(face: FaceFeatures) -> NDArray[np.intp]:
+    return np.flatnonzero(face.values[:, INDEX["success"]] == 1)[:MAX_STEPS]

@@ -8,6 +8,8 @@ only the vocabulary file counts. Settings for truncation and padding that some p
 from __future__ import annotations
 
 import hashlib
+import re
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,6 +40,23 @@ def default_encoder_folder() -> Path:
         f"The package {DEFAULT_ENCODER_PACKAGE} with the default encoder is not installed. "
         "Install requirements.txt."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a transcript, what stands between blanks, and its tokens.
+
+    Attributes:
+        start: its first character.
+        end: the character after its last.
+        first_token: position of its first token.
+        end_token: the position after its last.
+    """
+
+    start: int
+    end: int
+    first_token: int
+    end_token: int
 
 
 class WordPiece:
@@ -75,3 +94,26 @@ class WordPiece:
         truncated = len(ids) > max_tokens
         kept = [*ids[: max_tokens - 1], ids[-1]] if truncated else ids
         return TextFeatures(np.array(kept, np.int64), tokens=len(ids), truncated=truncated)
+
+    def words(self, words: str, max_tokens: int = MAX_TOKENS) -> tuple[Word, ...]:
+        """Where the words are in the text, and in the ids that `encode` makes of it.
+
+        Args:
+            words: plain text, characters counted as Python does, in code points.
+            max_tokens: as in `encode`.
+
+        Returns:
+            The words in order. Those cut off, wholly or in part, are left out, and so are those
+            without a token, of characters that the tokenizer drops.
+        """
+        offsets = self._tokenizer.encode(words).offsets
+        cut = len(offsets) if len(offsets) <= max_tokens else max_tokens
+        found, token = [], 1
+        for match in re.finditer(r"\S+", words):
+            first = token
+            while token < len(offsets) - 1 and offsets[token][0] < match.end():
+                token += 1
+            # The last of the ids is [SEP].
+            if first < token < cut:
+                found.append(Word(*match.span(), first, token))
+        return tuple(found)

@@ -17,6 +17,7 @@ from service.errors import ModelFailed, NotReady, Overloaded
 from service.metrics import Metrics
 
 if TYPE_CHECKING:
+    from model.explanation import Explanation
     from model.inputs import Sample
     from model.predictor import Prediction
 
@@ -32,26 +33,33 @@ class Scored:
         batch_clips: clips in the same call of the model.
         wait_ms: time in the queue (ms).
         model_ms: time of the call (ms).
+        explanation: why this score, where that was asked for.
     """
 
     prediction: Prediction
     batch_clips: int
     wait_ms: float
     model_ms: float
+    explanation: Explanation | None = None
 
 
 @dataclass(slots=True, eq=False)
 class _Entry:
     sample: Sample
     answer: asyncio.Future[Scored]
+    explain: bool = False
     queued: float = field(default_factory=time.perf_counter)
 
 
 class Batcher:
     """Collects samples for a few ms and scores them in one call, in one thread of its own.
 
+    A clip whose score is to be explained is no part of a batch. After each batch one such clip has
+    its turn, so that nobody waits for more than one explanation, and each is given in the end.
+
     Args:
         predict: scores a batch; called from one thread only.
+        explain: scores and explains one clip; called from the same thread.
         batch_clips: most clips in a call.
         wait_ms: how long the first clip waits for others (ms).
         queue_clips: most clips that wait; more are refused.
@@ -63,6 +71,7 @@ class Batcher:
     def __init__(
         self,
         predict: Callable[[Sequence[Sample]], list[Prediction]],
+        explain: Callable[[Sample], tuple[Prediction, Explanation]],
         *,
         batch_clips: int,
         wait_ms: float,
@@ -72,6 +81,7 @@ class Batcher:
         expecting: Callable[[], bool] = lambda: True,
     ) -> None:
         self._predict = predict
+        self._explain = explain
         self._expecting = expecting
         self._batch_clips = batch_clips
         self._wait_seconds = wait_ms / 1000
@@ -94,8 +104,12 @@ class Batcher:
         """Whether batches are still being taken from the queue."""
         return not self._loop.done()
 
-    async def score(self, sample: Sample) -> Scored:
+    async def score(self, sample: Sample, *, explain: bool = False) -> Scored:
         """Score one clip; cancelling this call takes it out of the queue.
+
+        Args:
+            sample: the clip.
+            explain: whether to tell why it gets this score.
 
         Raises:
             Overloaded: the queue is full.
@@ -110,7 +124,7 @@ class Batcher:
                 f"{len(self._entries)} clips wait for the model; try again later.",
                 retry_after_seconds=max(1, math.ceil(seconds)),
             )
-        entry = _Entry(sample, asyncio.get_running_loop().create_future())
+        entry = _Entry(sample, asyncio.get_running_loop().create_future(), explain)
         self._entries.append(entry)
         self._arrival.set()
         try:
@@ -130,8 +144,12 @@ class Batcher:
         try:
             while True:
                 batch = await self._collect()
-                if batch:
-                    await self._score(batch)
+                plain = [entry for entry in batch if not entry.explain]
+                if plain:
+                    await self._score(plain)
+                for entry in batch:
+                    if entry.explain and not entry.answer.done():
+                        await self._score([entry])
         finally:
             # Also where this task dies of a bug: nobody is left hanging, readiness turns red.
             for entry in [*batch, *self._entries]:
@@ -139,7 +157,11 @@ class Batcher:
             self._entries.clear()
 
     async def _collect(self) -> list[_Entry]:
-        """Wait for a first clip, then for others as long as it may wait; drop the abandoned."""
+        """Wait for a first clip, then for others as long as it may wait; drop the abandoned.
+
+        Returns:
+            At most a batch, and with it at most one clip whose score is to be explained.
+        """
         while not self._entries:
             self._arrival.clear()
             await self._arrival.wait()
@@ -153,16 +175,18 @@ class Batcher:
                 await asyncio.wait_for(self._arrival.wait(), left)
             except TimeoutError:
                 break
-        count = min(self._batch_clips, len(self._entries))
-        taken = [self._entries.popleft() for _ in range(count)]
-        return [entry for entry in taken if not entry.answer.done()]
+        waiting = [entry for entry in self._entries if not entry.answer.done()]
+        plain = [entry for entry in waiting if not entry.explain][: self._batch_clips]
+        taken = plain + [entry for entry in waiting if entry.explain][:1]
+        self._entries = deque(entry for entry in waiting if entry not in taken)
+        return taken
 
     async def _score(self, batch: list[_Entry]) -> None:
         started = time.perf_counter()
         self._metrics.batch_clips.observe(len(batch))
         try:
-            predictions = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._predict, [entry.sample for entry in batch]
+            answers = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._answers, batch
             )
         except Exception as error:
             log.exception("the model failed on a batch", batch_clips=len(batch))
@@ -174,13 +198,22 @@ class Batcher:
         seconds = time.perf_counter() - started
         self._seconds_a_batch += 0.1 * (seconds - self._seconds_a_batch)
         self._metrics.stage_seconds.labels("model").observe(seconds)
-        for entry, prediction in zip(batch, predictions, strict=True):
+        for entry, (prediction, explanation) in zip(batch, answers, strict=True):
             wait = started - entry.queued
             self._metrics.stage_seconds.labels("wait_for_model").observe(wait)
             if not math.isfinite(prediction.raw_score):
                 _fail(entry, ModelFailed("The model's score for this clip is not a number."))
             elif not entry.answer.done():
-                entry.answer.set_result(Scored(prediction, len(batch), 1000 * wait, 1000 * seconds))
+                entry.answer.set_result(
+                    Scored(prediction, len(batch), 1000 * wait, 1000 * seconds, explanation)
+                )
+
+    def _answers(self, batch: list[_Entry]) -> list[tuple[Prediction, Explanation | None]]:
+        """The model's answers, in the model's thread."""
+        if batch[0].explain:
+            return [self._explain(entry.sample) for entry in batch]
+        predictions = self._predict([entry.sample for entry in batch])
+        return [(prediction, None) for prediction in predictions]
 
 
 def is_poison(error: Exception) -> bool:

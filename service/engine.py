@@ -242,6 +242,8 @@ class Engine:
             max_seconds=settings.max_clip_seconds,
             max_pixels=settings.max_clip_pixels,
             max_streams=settings.max_clip_streams,
+            explain=upload.explain,
+            tracks=upload.tracks,
         )
         try:
             report, arrays = await self.pool.extract(job)
@@ -250,7 +252,10 @@ class Engine:
                 raise
             table, warning = None, _instead(error)
             report, arrays = await self.pool.extract(replace(job, openface=None))
-        scored = await self._batcher.score(self._sample(arrays))
+        sample = self._sample(arrays)
+        if upload.explain and (report.places is None or not report.places.fit(sample)):
+            raise WorkerFailed("A worker sent places that do not fit its sample.")
+        scored = await self._batcher.score(sample, explain=upload.explain)
         for stage, milliseconds in report.timings_ms.items():
             if stage in STAGES:
                 self.metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
@@ -312,6 +317,7 @@ class Engine:
         self._answers = self._answer_cache(predictor)
         self._batcher = Batcher(
             predictor.predict,
+            predictor.explain,
             batch_clips=self.settings.batch_clips,
             wait_ms=self.settings.batch_wait_ms,
             queue_clips=self.settings.batch_queue_clips,

@@ -305,6 +305,8 @@ class JobStore:
             transcript=parts["transcript"],
             transcript_suffix=suffix,
             openface=parts.get("openface"),
+            explain="explain" in parts,
+            tracks="tracks" in parts,
         )
 
     def renew(self, job: JobRecord, progress: float) -> bool:
@@ -431,7 +433,7 @@ def _parts_of(upload: Upload) -> dict[str, bytes]:
     parts = {"video": upload.video, "transcript": upload.transcript}
     if upload.openface is not None:
         parts["openface"] = upload.openface
-    return parts
+    return parts | dict.fromkeys(upload.wishes, b"true")
 
 
 def _held(job: JobRecord) -> Update:

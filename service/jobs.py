@@ -183,6 +183,7 @@ def fingerprint(upload: Upload, fields: Mapping[str, str]) -> str:
         ("transcript", upload.transcript),
         ("transcript_suffix", upload.transcript_suffix.encode()),
         *([("openface", upload.openface)] if upload.openface is not None else []),
+        *((name, b"true") for name in upload.wishes),
         *((name, value.encode()) for name, value in sorted(fields.items())),
     ]
     for name, value in content:

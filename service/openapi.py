@@ -39,6 +39,20 @@ PREDICT_REQUEST: dict[str, Any] = {
                         "description": "Optional CSV of OpenFace 2.x for the same clip: its "
                         "columns replace the built-in face features. A file part.",
                     },
+                    "explain": {
+                        "type": "string",
+                        "enum": ["true", "false"],
+                        "default": "false",
+                        "description": "Whether to tell what modalities, words and moments add to "
+                        "the score. A text field.",
+                    },
+                    "tracks": {
+                        "type": "string",
+                        "enum": ["true", "false"],
+                        "default": "false",
+                        "description": "Whether to tell face and loudness of the clip step by "
+                        "step. A text field.",
+                    },
                 },
             },
             "encoding": {
@@ -99,6 +113,8 @@ PREDICT_EXAMPLE: dict[str, Any] = {
         "checkpoint_sha256": "0f3a" + "0" * 60,
         "feature_schema": "a1b2c3d4e5f60718",
     },
+    "explanation": None,
+    "tracks": None,
     "request_id": "5f0c2b9e6d9f4a6b8f3e1c2d4a5b6c7d",
 }
 
@@ -295,7 +311,7 @@ def openapi_of(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
         for path in ("/predict", *JOB_ROUTES):
             for operation in document["paths"][path].values():
                 operation["security"] = [{"key": []}]
-    # Once more: FastAPI leaves out what is null, and an example without `param` is none.
+    # Once more: FastAPI leaves out what is null, and an example without its nulls is none.
     documented: list[tuple[str, str, Responses]] = [
         ("/predict", "post", predict_responses()),
         (MODEL_PATH, "get", {404: NOT_FOUND}),
@@ -303,6 +319,8 @@ def openapi_of(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
         *(("/jobs/{job_id}", method, job_responses(method)) for method in ("get", "delete")),
         ("/jobs/{job_id}/events", "get", job_responses("events")),
     ]
+    success = document["paths"]["/predict"]["post"]["responses"]["200"]
+    success["content"]["application/json"]["example"] = PREDICT_EXAMPLE
     for path, method, responses in documented:
         operation = document["paths"][path][method]
         # FastAPI's own refusal of parameters: a name in a path is never out of form.

@@ -16,6 +16,7 @@ from service.access import Access
 from service.batching import Scored
 from service.engine import Engine
 from service.errors import DeadlineExceeded
+from service.explaining import explanation_of, tracks_of
 from service.openapi import PREDICT_REQUEST, predict_responses
 from service.reports import Report
 from service.telemetry import request_id
@@ -119,6 +120,8 @@ def predict_response(
         warnings=[schemas.Caution(code=c.code, message=c.message) for c in report.cautions],
         timings_ms={stage: round(milliseconds, 1) for stage, milliseconds in timings.items()},
         model=model_info(engine.model),
+        explanation=explanation_of(scored.explanation, report.places),
+        tracks=tracks_of(report.tracks),
         request_id=request_id(),
     )
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from preprocessing import errors
 from preprocessing.errors import PreprocessingError
+from preprocessing.schema import MAX_STEPS
+
+if TYPE_CHECKING:
+    from model.inputs import Sample
 
 
 class _Part(BaseModel):
@@ -46,14 +51,60 @@ class CautionReport(_Part):
     message: str
 
 
+class WordReport(_Part):
+    """`preprocessing.text.Word`: characters of the transcript, and tokens."""
+
+    start: int = Field(ge=0)
+    end: int
+    first_token: int = Field(ge=1)
+    end_token: int
+
+
+class PlacesReport(_Part):
+    """Where what the model sees is: words in the transcript, rows in the clip (steps from 0)."""
+
+    transcript: str
+    words: tuple[WordReport, ...]
+    audio_steps: tuple[int, ...]
+    video_steps: tuple[int, ...]
+
+    def fit(self, sample: Sample) -> bool:
+        """Whether these can be the places of that sample."""
+        length, tokens = len(self.transcript), len(sample.input_ids)
+        steps = (self.audio_steps, self.video_steps)
+        return (
+            all(
+                word.start < word.end <= length and word.first_token < word.end_token < tokens
+                for word in self.words
+            )
+            and [len(found) for found in steps] == [len(sample.audio), len(sample.video)]
+            and all(0 <= a <= b for found in steps for a, b in pairwise((0, *found)))
+        )
+
+
+class TracksReport(_Part):
+    """`preprocessing.tracks.Tracks`."""
+
+    face: tuple[bool, ...] | None = Field(max_length=MAX_STEPS)
+    mouth_opening_mm: tuple[float | None, ...] | None = Field(max_length=MAX_STEPS)
+    sound_dbfs: tuple[float, ...] | None = Field(max_length=MAX_STEPS)
+
+
 class Report(_Part):
-    """`preprocessing.features.ClipFeatures` without its numbers."""
+    """`preprocessing.features.ClipFeatures` without its numbers, and what was asked for beside.
+
+    Attributes:
+        places: for an explanation; None where none was asked for.
+        tracks: the clip step by step; None where it was not asked for.
+    """
 
     text: TextReport | None
     audio: AudioReport | None
     face: FaceReport | None
     cautions: tuple[CautionReport, ...]
     timings_ms: dict[str, float]
+    places: PlacesReport | None = None
+    tracks: TracksReport | None = None
 
 
 class Fault(_Part):

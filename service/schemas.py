@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.problems import Problem
 
@@ -33,6 +33,25 @@ LABELS: tuple[Label, ...] = (
 
 SCALE = 3.0
 """Largest absolute value of a score."""
+
+
+EXPLANATION_EXAMPLE: dict[str, JsonValue] = {
+    "baseline": 0.2,
+    "without": {"text": 0.61, "audio": 1.5, "video": 1.31},
+    "shapley": {"text": 0.93, "audio": 0.09, "video": 0.4},
+    "transcript": "It was fun.",
+    "words": [
+        {"word": "It", "start": 0, "end": 2, "change": 0.04},
+        {"word": "was", "start": 3, "end": 6, "change": -0.11},
+        {"word": "fun.", "start": 7, "end": 11, "change": 1.07},
+    ],
+    "moments": [
+        {"modality": "audio", "start_seconds": 0.0, "end_seconds": 0.9, "change": 0.08},
+        {"modality": "video", "start_seconds": 0.0, "end_seconds": 1.0, "change": 0.35},
+    ],
+    "note": "What the model's own number owes to the parts of its input. It is no statement about "
+    "the person, and no proof that the model is right.",
+}
 
 
 def clip_score(raw: float) -> float:
@@ -136,6 +155,71 @@ class Caution(Shape):
     message: str
 
 
+class Modalities(Shape):
+    """A number for each modality."""
+
+    text: float
+    audio: float
+    video: float
+
+
+class ExplainedWord(Shape):
+    """A word of the transcript, and what it adds to the raw score."""
+
+    word: str
+    start: int = Field(ge=0, description="Its first character in `transcript` (code points).")
+    end: int = Field(description="The character after its last.")
+    change: float = Field(description="Positive where it raises the score.")
+
+
+class ExplainedMoment(Shape):
+    """A stretch of voice or face, and what it adds to the raw score."""
+
+    modality: Literal["audio", "video"]
+    start_seconds: float = Field(ge=0)
+    end_seconds: float
+    change: float = Field(description="Positive where it raises the score.")
+
+
+class Explanation(Shape):
+    """What modalities, words and moments add to the raw score, by the model's own arithmetic."""
+
+    model_config = ConfigDict(json_schema_extra={"example": EXPLANATION_EXAMPLE})
+
+    baseline: float = Field(description="The raw score without any modality.")
+    without: Modalities = Field(
+        description="The raw score when that modality alone is taken away; where the clip has not "
+        "got it, the raw score itself."
+    )
+    shapley: Modalities = Field(
+        description="Shapley's value of each modality: with `baseline` they sum to `raw_score`. 0 "
+        "for a modality that the clip has not got."
+    )
+    transcript: str = Field(description="The words as they were read, to which `words` points.")
+    words: list[ExplainedWord] = Field(
+        description="All words that the model saw, in order: integrated gradients of one step, "
+        "summed over a word's tokens. They need not sum to anything."
+    )
+    moments: list[ExplainedMoment] = Field(
+        description="Seconds of the clip with a voice, then those with a face: likewise, summed "
+        "over their rows."
+    )
+    note: str = Field(description="What this is, and what it is not.")
+
+
+class Tracks(Shape):
+    """The clip step by step, for drawing; what is not there is null."""
+
+    steps_per_second: int
+    face: list[bool] | None = Field(description="Whether the picture shown has a face.")
+    mouth_opening_mm: list[float | None] | None = Field(
+        description="How far the lips are apart (mm); null where there is no face."
+    )
+    sound_dbfs: list[float] | None = Field(
+        description="Loudness (dB re full scale), at least 60 dB below that of the speech."
+    )
+
+
 class ModelInfo(Shape):
     """Which weights answered."""
 
@@ -168,6 +252,12 @@ class PredictResponse(Shape):
         "face one after the other, with audio beside them."
     )
     model: ModelInfo
+    explanation: Explanation | None = Field(
+        description="Why this score; null unless asked for by `explain=true`."
+    )
+    tracks: Tracks | None = Field(
+        description="Face and sound step by step; null unless asked for by `tracks=true`."
+    )
     request_id: str = Field(description="Also in the header `X-Request-ID` and in the logs.")
 
 

@@ -40,6 +40,12 @@ CSV_TYPES = frozenset(
 )
 """Content types that clients give to CSV files."""
 
+SWITCHES = {b"true": True, b"false": False}
+"""Values of the fields `explain` and `tracks`."""
+
+SWITCH_BYTES = 100
+"""Most bytes of such a field: enough to be told that it is wrong, not enough to be kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -50,12 +56,21 @@ class Upload:
         transcript: bytes of the transcript.
         transcript_suffix: ``".txt"`` (also of a text field), ``".vtt"`` or ``".srt"``.
         openface: bytes of an OpenFace CSV, at least one, or None.
+        explain: whether the answer explains its score.
+        tracks: whether the answer tells the clip step by step.
     """
 
     video: bytes
     transcript: bytes
     transcript_suffix: str
     openface: bytes | None
+    explain: bool = False
+    tracks: bool = False
+
+    @property
+    def wishes(self) -> list[str]:
+        """Names of what the answer is to hold beyond the score."""
+        return [name for name in ("explain", "tracks") if getattr(self, name)]
 
 
 async def read_upload(request: Request, *, max_transcript_bytes: int) -> Upload:
@@ -92,7 +107,14 @@ async def read_upload_and_fields(
     parts = await read_form(
         request.headers.get("content-type", ""),
         request.stream(),
-        limits={"video": None, "transcript": max_transcript_bytes, "openface": None, **fields},
+        limits={
+            "video": None,
+            "transcript": max_transcript_bytes,
+            "openface": None,
+            "explain": SWITCH_BYTES,
+            "tracks": SWITCH_BYTES,
+            **fields,
+        },
     )
     return _upload(parts), {name: _text(parts[name]) for name in fields if name in parts}
 
@@ -126,7 +148,19 @@ def _upload(parts: dict[str, Part]) -> Upload:
         transcript=transcript,
         transcript_suffix=suffix,
         openface=None if openface is None else bytes(openface.content),
+        explain=_switch(parts, "explain"),
+        tracks=_switch(parts, "tracks"),
     )
+
+
+def _switch(parts: dict[str, Part], name: str) -> bool:
+    part = parts.get(name)
+    if part is None:
+        return False
+    value = bytes(part.content)
+    if part.filename is not None or value not in SWITCHES:
+        raise InvalidField(f"{name} is a text field, true or false.", param=name)
+    return SWITCHES[value]
 
 
 def _file(parts: dict[str, Part], name: str) -> Part:

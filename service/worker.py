@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.inputs import FeatureSchema
+    from preprocessing.clip import ClipFeatures
 
 NICENESS = 2
 """Workers yield to the server's own process, so that probes answer on a saturated machine."""
@@ -58,6 +59,8 @@ class Job:
         transcript_suffix: ``".txt"``, ``".vtt"`` or ``".srt"``: how to read it.
         openface: bytes of an OpenFace CSV that replaces the built-in face features.
         max_seconds, max_pixels, max_streams: `preprocessing.clip.DecodeLimits`.
+        explain: report where tokens and rows are in transcript and clip.
+        tracks: report the clip step by step.
     """
 
     video: bytes
@@ -67,6 +70,8 @@ class Job:
     max_seconds: float
     max_pixels: int
     max_streams: int
+    explain: bool = False
+    tracks: bool = False
 
     def frames(self) -> list[bytes]:
         """The frames of the request: a JSON head and three payloads."""
@@ -76,6 +81,8 @@ class Job:
             "max_seconds": self.max_seconds,
             "max_pixels": self.max_pixels,
             "max_streams": self.max_streams,
+            "explain": self.explain,
+            "tracks": self.tracks,
         }
         return [json.dumps(head).encode(), self.video, self.transcript, self.openface or b""]
 
@@ -111,11 +118,13 @@ def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
     from preprocessing.clip import DecodeLimits
     from preprocessing.features import extract
     from preprocessing.tensors import to_sample
+    from preprocessing.tracks import tracks_of
     from preprocessing.transcript import read_transcript
 
+    transcript = read_transcript(job.transcript, job.transcript_suffix)
     features = extract(
         job.video,
-        read_transcript(job.transcript, job.transcript_suffix),
+        transcript,
         limits=DecodeLimits(job.max_seconds, job.max_pixels, job.max_streams),
         openface_csv=job.openface,
     )
@@ -135,6 +144,8 @@ def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
         },
         "cautions": [asdict(caution) for caution in features.cautions],
         "timings_ms": features.timings_ms,
+        "places": _places(transcript, features) if job.explain else None,
+        "tracks": asdict(tracks_of(features)) if job.tracks else None,
     }
     arrays: dict[str, NDArray[Any]] = {
         "input_ids": sample.input_ids,
@@ -142,6 +153,19 @@ def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
         "video": sample.video,
     }
     return report, save(arrays)
+
+
+def _places(transcript: str, features: ClipFeatures) -> dict[str, Any]:
+    """Where what the model sees is in transcript and clip: `service.reports.PlacesReport`."""
+    from preprocessing.features import default_tokenizer
+    from preprocessing.tensors import audio_steps, face_steps
+
+    return {
+        "transcript": transcript,
+        "words": [asdict(word) for word in default_tokenizer().words(transcript)],
+        "audio_steps": audio_steps(features.audio).tolist(),
+        "video_steps": face_steps(features.face).tolist(),
+    }
 
 
 @cache

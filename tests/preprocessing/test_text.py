@@ -65,3 +65,28 @@ def test_the_schemas_fingerprint_follows_the_vocabulary(tokenizer: WordPiece) ->
     assert schema.tokenizer == tokenizer.sha256
     assert schema.fingerprint != feature_schema("0" * 64).fingerprint
     assert schema.from_json(schema.to_json()) == schema
+
+
+def test_words_have_their_characters_and_their_tokens(tokenizer: WordPiece) -> None:
+    text = "don't  stop, unbelievable \u00e9clair"
+    words = tokenizer.words(text)
+    assert [text[word.start : word.end] for word in words] == text.split()
+    ids = tokenizer.encode(text).input_ids
+    assert words[0].first_token == 1
+    assert [w.first_token for w in words[1:]] == [w.end_token for w in words[:-1]]
+    assert words[-1].end_token == len(ids) - 1
+    # Three and two: don ' t, stop ,
+    assert [w.end_token - w.first_token for w in words[:2]] == [3, 2]
+
+
+def test_words_that_are_cut_off_are_left_out(tokenizer: WordPiece) -> None:
+    # Five tokens are kept: [CLS], so, don, ', [SEP].
+    (word,) = tokenizer.words("so don't go", max_tokens=5)
+    assert (word.start, word.end) == (0, 2)
+    assert len(tokenizer.words("so don't go", max_tokens=6)) == 2
+    assert tokenizer.words("") == ()
+
+
+def test_a_word_of_dropped_characters_has_no_tokens(tokenizer: WordPiece) -> None:
+    words = tokenizer.words("a \ufffd b")
+    assert [(word.start, word.end) for word in words] == [(0, 1), (4, 5)]

@@ -73,10 +73,16 @@ class Service:
         raise AssertionError(f"{path} was never answered {status}:\n{self.log()}")
 
     def predict(
-        self, clip: bytes, transcript: str = "this is really good", **files: Any
+        self,
+        clip: bytes,
+        transcript: str = "this is really good",
+        fields: dict[str, str] | None = None,
+        **files: Any,
     ) -> httpx.Response:
         return self.client.post(
-            "/predict", files={"video": ("clip", clip), **files}, data={"transcript": transcript}
+            "/predict",
+            files={"video": ("clip", clip), **files},
+            data={"transcript": transcript, **(fields or {})},
         )
 
     def server_pid(self) -> int:

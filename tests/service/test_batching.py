@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from model.config import Modality
+from model.explanation import Explanation
 from model.inputs import Sample
 from model.predictor import Prediction
 from service.batching import Batcher, is_poison
@@ -45,6 +47,15 @@ class Model:
             raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
         return [prediction(float("nan") if n == 99 else float(n)) for n in lengths]
 
+    def explain(self, sample: Sample) -> tuple[Prediction, Explanation]:
+        (found,) = self.predict([sample])
+        self.batches[-1] *= -1
+        parts: dict[Modality, float] = {"text": 0.0, "audio": 0.0, "video": 0.0}
+        nothing = np.empty(0, np.float32)
+        return found, Explanation(
+            float(len(sample.input_ids)), parts, parts, nothing, nothing, nothing
+        )
+
 
 def run(
     test: Callable[[Batcher, Model, list[Exception]], object],
@@ -58,6 +69,7 @@ def run(
         model, poison = Model(), list[Exception]()
         batcher = Batcher(
             model.predict,
+            model.explain,
             batch_clips=batch_clips,
             wait_ms=wait_ms,
             queue_clips=queue_clips,
@@ -98,6 +110,38 @@ def test_nobody_waits_for_a_clip_that_cannot_come() -> None:
 
     # An hour is longer than the test may take.
     run(test, wait_ms=3_600_000, expecting=lambda: False)
+
+
+def test_an_explanation_is_made_alone_after_a_batch_and_others_do_not_wait_for_the_next() -> None:
+    async def test(batcher: Batcher, model: Model, _: object) -> None:
+        answers = await asyncio.gather(
+            *[batcher.score(sample(n), explain=n in {1, 2, 3, 13}) for n in (1, 2, 13, 3, 4, 5)],
+            *[batcher.score(sample(n)) for n in (6, 7)],
+            return_exceptions=True,
+        )
+        # Negative: one clip, explained.
+        assert model.batches == [4, -1, -1, 1, -1]
+        explained = [a.explanation for a in answers if not isinstance(a, BaseException)]
+        assert [e and e.baseline for e in explained] == [1, 2, 3, None, None, None, None]
+        assert isinstance(answers[2], ModelFailed)
+
+    run(test)
+
+
+def test_an_abandoned_explanation_is_not_computed() -> None:
+    async def test(batcher: Batcher, model: Model, _: object) -> None:
+        model.gate.clear()
+        first = asyncio.create_task(batcher.score(sample(1)))
+        gone = asyncio.create_task(batcher.score(sample(2), explain=True))
+        await asyncio.sleep(0.1)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        model.gate.set()
+        await first
+        assert (await batcher.score(sample(3))).explanation is None
+        assert model.batches == [1, 1]
+
+    run(test)
 
 
 def test_abandoned_clips_are_not_computed() -> None:

@@ -103,6 +103,17 @@ def test_the_life_of_a_job(service: Service, clip: bytes) -> None:
     check_problem(service.client.get(f"{location}/events"), 404, "job_not_found")
 
 
+def test_a_job_explains_its_score_and_draws_its_clip(service: Service, clip: bytes) -> None:
+    key = {"Idempotency-Key": "explained"}
+    response = submit(service, clip, {"explain": "true", "tracks": "true"}, key)
+    result = Job.model_validate(finished(service, response.headers["location"])).result
+    assert result is not None
+    assert result.explanation is not None
+    assert result.tracks is not None
+    # Without them it is another request.
+    check_problem(submit(service, clip, headers=key), 422, "idempotency_key_reused")
+
+
 def test_a_job_fails_with_the_problem_of_the_plain_route(service: Service) -> None:
     location = accepted(service, b"this is no clip")
     job = finished(service, location)

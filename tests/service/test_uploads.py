@@ -33,6 +33,7 @@ def part(header: str, content: bytes = b"x") -> bytes:
 
 VIDEO = part('Content-Disposition: form-data; name="video"; filename="c.mp4"')
 WORDS = part('Content-Disposition: form-data; name="transcript"', b"good")
+EXPLAIN = part('Content-Disposition: form-data; name="explain"', b"yes")
 END = b"--line--\r\n"
 
 
@@ -63,6 +64,14 @@ END = b"--line--\r\n"
         (TYPE, VIDEO + END, 422, "missing_field", "transcript"),
         (TYPE, END, 422, "missing_field", "video"),
         (TYPE, VIDEO + VIDEO + WORDS + END, 422, "unexpected_field", "video"),
+        (TYPE, VIDEO + WORDS + EXPLAIN + END, 422, "invalid_field", "explain"),
+        (
+            TYPE,
+            VIDEO + WORDS + EXPLAIN.replace(b"explain", b'tracks"; filename="x') + END,
+            422,
+            "invalid_field",
+            "tracks",
+        ),
         (
             TYPE,
             VIDEO + WORDS.replace(b"transcript", b"text") + END,
