@@ -71,8 +71,9 @@ class Caution:
 
     Codes: ``no_video``, ``no_face``, ``few_faces`` (a face in under half of the frames),
     ``several_faces``, ``no_audio``, ``silent_audio``, ``short_audio``, ``text_truncated``,
-    ``clip_damaged`` (decoding stopped early or skipped packets). The service adds
-    ``openface_failed``.
+    ``clip_damaged`` (decoding stopped early or skipped packets). Of timelines:
+    ``captions_unsorted``, ``captions_overlap``, ``captions_cut``, ``captions_beyond_end``,
+    ``caption_beyond_end``. The service adds ``openface_failed``.
     """
 
     code: str

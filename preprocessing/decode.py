@@ -1,13 +1,14 @@
 """The bytes of a clip to sound and upright pictures, with FFmpeg's libraries (PyAV).
 
 Nothing that a file says about itself is believed: length, rate and size are counted on what has
-been decoded. FFmpeg reads from memory only, so that no file name, playlist or reference inside a
-clip can make it open anything else.
+been decoded. FFmpeg reads what it is handed and opens nothing by itself, so that no file name,
+playlist or reference inside a clip can make it read anything else.
 
 Which pictures: with a rate of R per second, tick k lies k/R after the first picture, and each tick
 gives the first picture at or after it; a picture that serves several ticks is given once. Pictures
 without a usable timestamp (missing, or not later than the one before) follow their predecessor at
-the stream's nominal distance. Sound is taken without gaps, whatever its timestamps.
+the stream's nominal distance. Sound is taken without gaps, whatever its timestamps; where its place
+in the clip matters it is told by them (`ClipReader.placed_sound`).
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar, cast
+from typing import BinaryIO, TypeVar, cast
 
 import av
 import numpy as np
@@ -33,6 +35,7 @@ from numpy.typing import NDArray
 
 from preprocessing.clip import SOUND_RATE, DecodeLimits, Frame, Sound
 from preprocessing.errors import ClipTooLarge, ClipTooLong, UndecodableClip
+from preprocessing.shared_file import SharedFile
 
 CONTAINERS = (
     *("mov", "mp4", "matroska", "webm", "avi", "mpeg", "mpegts", "asf", "flv", "ogg"),
@@ -56,6 +59,9 @@ SLACK = 0.1
 TICK_TOLERANCE = 1e-6
 """Seconds that a picture may come before its tick: times are fractions that floats round."""
 
+LEAST_GAP = 0.1
+"""Seconds that sound must come later than it is due for its timestamps to be followed."""
+
 MOST_PICTURES_PER_SECOND = 240
 """Pictures decoded per second of the limit, for clips whose timestamps hide their length."""
 
@@ -74,11 +80,11 @@ class ClipReader:
         has_video: whether there is a video stream with a known codec; cover art is none.
     """
 
-    def __init__(self, source: bytes | Path, limits: DecodeLimits) -> None:
+    def __init__(self, source: bytes | Path | SharedFile, limits: DecodeLimits) -> None:
         """Open the container and choose the streams; nothing is decoded yet.
 
         Args:
-            source: the bytes of the file; a path is read whole.
+            source: the bytes of the file, or the file itself: read as decoding goes on.
             limits: see `DecodeLimits`.
 
         Raises:
@@ -90,7 +96,8 @@ class ClipReader:
         # Sound and pictures may be decoded by two threads.
         self._counting = Lock()
         self._limits = limits
-        self._source = source.read_bytes() if isinstance(source, Path) else source
+        self._source = source
+        self._size = _size(source)
         with self._open() as container:
             streams = list(container.streams)
             if len(streams) > limits.streams:
@@ -129,18 +136,46 @@ class ClipReader:
         Raises:
             ClipTooLong: more samples than the limit admits.
         """
-        chunks: list[NDArray[np.float32]] = []
+        chunks = [samples for _, samples in self._sound_blocks()]
+        return Sound(_finite(np.concatenate(chunks))) if chunks else None
+
+    def placed_sound(self) -> Iterator[tuple[float, NDArray[np.float32]]]:
+        """Decode the sound piece by piece, keeping none.
+
+        Yields:
+            When the piece begins, in seconds since the clip's start, and its (samples,) mono at
+            `SOUND_RATE`. Pieces come in the order of time and do not overlap.
+
+        Raises:
+            ClipTooLong: the sound goes on beyond the limit.
+        """
+        for place, samples in self._sound_blocks():
+            self._check_seconds(place)
+            yield place, _finite(samples)
+
+    def _sound_blocks(self) -> Iterator[tuple[float, NDArray[np.float32]]]:
         resampler: AudioResampler | None = None
         setup: tuple[str, str, int] | None = None
         seconds = 0.0
+        # When the frame in hand is due, and when the next sample out of the resampler is.
+        due, place = math.nan, 0.0
         with self._open() as container:
             stream = _choose(container.streams.audio)
+            start = _start(container)
             for frame in () if stream is None else self._frames(container, stream):
                 if not isinstance(frame, AudioFrame) or frame.sample_rate <= 0:
                     self._count_damage()
                     continue
+                stamp = math.nan if frame.time is None else frame.time - start
+                if math.isnan(due):
+                    due = place = 0.0 if math.isnan(stamp) else max(0.0, stamp)
+                elif stamp - due > LEAST_GAP:
+                    place += stamp - due
+                    due = stamp
+                due += frame.samples / frame.sample_rate
                 seconds += frame.samples / frame.sample_rate
                 self._check_seconds(seconds)
+                chunks: list[NDArray[np.float32]] = []
                 if setup != (setup := (frame.format.name, frame.layout.name, frame.sample_rate)):
                     # Some broadcasts change their format on the way; a resampler has only one.
                     chunks += self._resampled(resampler, None)
@@ -153,11 +188,12 @@ class ClipReader:
                     )
                 frame.pts = None
                 chunks += self._resampled(resampler, frame)
-            chunks += self._resampled(resampler, None)
-        if not chunks:
-            return None
-        samples = np.concatenate(chunks)
-        return Sound(np.nan_to_num(samples, copy=False, posinf=0.0, neginf=0.0))
+                for samples in chunks:
+                    yield place, samples
+                    place += len(samples) / SOUND_RATE
+            for samples in self._resampled(resampler, None):
+                yield place, samples
+                place += len(samples) / SOUND_RATE
 
     def frames(self, rate: float) -> Iterator[Frame]:
         """Decode the video and give the pictures of a regular grid, one at a time.
@@ -169,65 +205,94 @@ class ClipReader:
             ClipTooLong: a picture comes later than the limit, or there are too many of them.
             ClipTooLarge: a picture has more pixels than the limit admits.
         """
+        tick = 0
+        for frame, seconds, index, _ in self.placed_pictures():
+            if seconds + TICK_TOLERANCE >= tick / rate and (made := self.picture(frame)):
+                tick = math.floor((seconds + TICK_TOLERANCE) * rate) + 1
+                yield Frame(made[0], seconds, index, made[1])
+
+    def picture(self, frame: VideoFrame) -> tuple[NDArray[np.uint8], float] | None:
+        """Convert a picture of `placed_pictures`.
+
+        Returns:
+            (height, width, 3) uint8, upright and at most `LONGEST_SIDE` long, and original pixels
+            per pixel; None where it cannot be converted, which counts as damage.
+        """
+        try:
+            return _picture(frame)
+        except av.error.MemoryError:
+            raise
+        except av.error.FFmpegError:
+            # A pixel format or a size that cannot be converted.
+            self._count_damage()
+            return None
+
+    def placed_pictures(self) -> Iterator[tuple[VideoFrame, float, int, float]]:
+        """Decode the video picture by picture, converting and keeping none.
+
+        Yields:
+            The picture; seconds since the first picture; its number, from 0; and seconds from the
+            clip's start to the first picture.
+
+        Raises:
+            ClipTooLong, ClipTooLarge: as `frames` says.
+        """
         with self._open() as container:
             stream = _choose(container.streams.video)
             if stream is None:
                 return
             nominal = float(stream.guessed_rate or 25)
             step = 1 / min(max(nominal, 1), MOST_PICTURES_PER_SECOND)
-            origin, seconds, tick, index = math.nan, -step, 0, -1
+            start, offset = _start(container), 0.0
+            origin, seconds, index = math.nan, -step, -1
             for frame in self._frames(container, stream):
                 if not isinstance(frame, VideoFrame):
                     continue
                 index += 1
                 stamp = frame.time if frame.pts is not None else math.nan
-                if math.isnan(origin):
+                if math.isnan(origin) and not math.isnan(stamp):
                     origin = stamp - (seconds + step)
+                    offset = max(0.0, origin - start)
                 # False for NaN as well, a missing timestamp.
                 later = stamp - origin > seconds
                 seconds = stamp - origin if later else seconds + step
                 self._check_seconds(seconds)
                 self._check_seconds(index / MOST_PICTURES_PER_SECOND)
                 self._check_size(frame.width, frame.height)
-                if seconds + TICK_TOLERANCE >= tick / rate:
-                    try:
-                        rgb, scale = _picture(frame)
-                    except av.error.MemoryError:
-                        raise
-                    except av.error.FFmpegError:
-                        # A pixel format or a size that cannot be converted.
-                        self._count_damage()
-                        continue
-                    tick = math.floor((seconds + TICK_TOLERANCE) * rate) + 1
-                    yield Frame(rgb, seconds, index, scale)
+                yield frame, seconds, index, offset
 
-    def _open(self) -> InputContainer:
-        if not self._source:
+    @contextmanager
+    def _open(self) -> Iterator[InputContainer]:
+        if not self._size:
             raise UndecodableClip("The file is empty (0 bytes). Send a clip of a person speaking.")
         guard = {"max_pixels": str(4 * self._limits.pixels)}
-        try:
-            return av.open(
-                io.BytesIO(self._source),
-                mode="r",
-                # For the streams' probing, which decodes pictures before their size can be seen.
-                options=guard,
-                container_options={
-                    "format_whitelist": ",".join(CONTAINERS),
-                    "protocol_whitelist": "none",
-                },
-                metadata_errors="replace",
-            )
-        except av.error.ArgumentError as error:
-            raise UndecodableClip(
-                "The file's container format is not accepted. Send MP4, MOV, WebM, MKV, AVI, MPEG, "
-                "ASF, FLV, OGG, WAV, MP3, AAC or FLAC."
-            ) from error
-        except av.error.FFmpegError as error:
-            # "Cannot allocate memory" included: headers that announce impossible sizes end so.
-            raise UndecodableClip(
-                f"The file ({len(self._source)} bytes) is not recognised as media, or its "
-                f"beginning or index is missing ({error.strerror}). Send a complete file."
-            ) from error
+        with ExitStack() as opened:
+            source = opened.enter_context(_file(self._source))
+            try:
+                container = av.open(
+                    source,
+                    mode="r",
+                    # For the streams' probing, which decodes pictures before their size can be
+                    # seen.
+                    options=guard,
+                    container_options={
+                        "format_whitelist": ",".join(CONTAINERS),
+                        "protocol_whitelist": "none",
+                    },
+                    metadata_errors="replace",
+                )
+            except av.error.ArgumentError as error:
+                raise UndecodableClip(
+                    "The file's container format is not accepted. Send MP4, MOV, WebM, MKV, AVI, "
+                    "MPEG, ASF, FLV, OGG, WAV, MP3, AAC or FLAC."
+                ) from error
+            except av.error.FFmpegError as error:
+                # "Cannot allocate memory" included: headers that announce impossible sizes end so.
+                raise UndecodableClip(
+                    f"The file ({self._size} bytes) is not recognised as media, or its beginning "
+                    f"or index is missing ({error.strerror}). Send a complete file."
+                ) from error
+            yield opened.enter_context(container)
 
     def _frames(
         self, container: InputContainer, stream: AudioStream | VideoStream
@@ -288,7 +353,7 @@ class ClipReader:
         if seconds > self._limits.seconds + SLACK:
             raise ClipTooLong(
                 f"The clip is longer than {self._limits.seconds:g} seconds. "
-                "Send one utterance at a time."
+                "Send a shorter part of it."
             )
 
     def _check_size(self, width: int, height: int) -> None:
@@ -321,8 +386,29 @@ def _choose(streams: Sequence[StreamT]) -> StreamT | None:
     return next(iter(defaults or known), None)
 
 
+def _size(source: bytes | Path | SharedFile) -> int:
+    if isinstance(source, Path):
+        return source.stat().st_size
+    return source.size if isinstance(source, SharedFile) else len(source)
+
+
+def _file(source: bytes | Path | SharedFile) -> BinaryIO:
+    if isinstance(source, Path):
+        return source.open("rb")
+    return source.open() if isinstance(source, SharedFile) else io.BytesIO(source)
+
+
+def _start(container: InputContainer) -> float:
+    """When the clip begins on its own clock (s): captions count from there, as players do."""
+    return (container.start_time or 0) / av.time_base
+
+
+def _finite(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.nan_to_num(samples, copy=False, posinf=0.0, neginf=0.0)
+
+
 def _picture(frame: VideoFrame) -> tuple[NDArray[np.uint8], float]:
-    """RGB pixels, upright and at most `LONGEST_SIDE` long, and original pixels per pixel."""
+    """As `ClipReader.picture`; raises FFmpeg's errors."""
     scale = max(1.0, max(frame.width, frame.height) / LONGEST_SIDE)
     converted = frame.reformat(
         width=max(1, round(frame.width / scale)),

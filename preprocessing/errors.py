@@ -6,6 +6,7 @@
     ├── ClipTooLarge         too many pixels or streams
     ├── EmptyTranscript      no words in the transcript
     ├── InvalidTranscript    a VTT or SRT file that cannot be read, or text that is not UTF-8
+    ├── TranscriptWithoutTimes  a transcript without times where its times are needed
     └── InvalidOpenFaceCsv   not OpenFace 2.x columns, or values out of form
 
 Each message says what was wrong, what was expected and what to do; `code` is stable and is what
@@ -49,6 +50,12 @@ class InvalidTranscript(PreprocessingError):
     """The transcript file cannot be read as what its name says it is."""
 
     code = "invalid_transcript"
+
+
+class TranscriptWithoutTimes(PreprocessingError):
+    """The transcript does not say when its words are spoken."""
+
+    code = "transcript_without_times"
 
 
 class InvalidOpenFaceCsv(PreprocessingError):

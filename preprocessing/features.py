@@ -86,16 +86,16 @@ def extract(
     timings = dict.fromkeys(STAGES, 0.0)
     text: TextFeatures | None = None
     if transcript is not None:
-        with _timed(timings, "text"):
+        with timed(timings, "text"):
             if not any(character.isalnum() for character in transcript):
                 raise EmptyTranscript("The transcript holds no word.")
             text = (tokenizer or default_tokenizer()).encode(transcript)
     heard, face, damage = _Heard(), None, None
     if video is None and openface_csv is not None:
-        with _timed(timings, "face"):
+        with timed(timings, "face"):
             face = _from_openface(openface_csv, limits, clip_seconds=0.0)
     if video is not None:
-        with _timed(timings, "decode"):
+        with timed(timings, "decode"):
             reader = ClipReader(video, limits)
         heard, face = _heard_and_seen(reader, openface_csv, limits, timings)
         if heard.sound is None and face is None:
@@ -103,13 +103,13 @@ def extract(
                 f"Nothing in the file can be decoded ({reader.codecs}; {reader.damaged} broken "
                 "packets). The file is damaged; export or record it again."
             )
-        damage = _damage(reader)
+        damage = damage_of(reader)
     timings["features"] = 1000 * (time.perf_counter() - started)
     return ClipFeatures(
         text=text,
         audio=heard.features,
         face=face,
-        cautions=tuple(_cautions(text, heard.features, face, damage)),
+        cautions=tuple(cautions_of(text, heard.features, face, damage)),
         timings_ms=timings,
     )
 
@@ -137,30 +137,49 @@ def _heard_and_seen(
     timings: dict[str, float],
 ) -> tuple[_Heard, FaceFeatures | None]:
     """Sound in a thread of its own, pictures meanwhile: neither needs the other until the end."""
-    pictures: list[NDArray[np.float32]] = []
+    pictures: Pictures = []
     with ThreadPoolExecutor(1, thread_name_prefix="sound") as beside:
         hearing = beside.submit(_hear, reader)
         try:
             if openface_csv is None and reader.has_video:
-                with _timed(timings, "face"):
-                    frames = _timed_frames(reader.frames(STEPS_PER_SECOND), timings)
-                    rate = STEPS_PER_SECOND
-                    seen = tracker().rows(frames, steps_per_second=rate, complete=False)
-                    pictures = list(seen)
+                pictures = faces_in(reader.frames(STEPS_PER_SECOND), timings)
         finally:
             # Where both are at fault, the sound's fault is told, whichever is met first.
             heard = hearing.result()
     timings["audio"] = heard.milliseconds
-    with _timed(timings, "face"):
+    with timed(timings, "face"):
         if openface_csv is not None:
             seconds = heard.sound.seconds if heard.sound else reader.promised
             return heard, _from_openface(openface_csv, limits, clip_seconds=seconds)
-        if not pictures:
-            return heard, None
-        # Imported late, as in `tracker`.
-        from preprocessing.face import of_one_face
+        return heard, chosen(pictures, heard.sound)
 
-        return heard, of_one_face(pictures, heard.sound)
+
+Pictures = list[NDArray[np.float32]]
+"""(faces, 714) a picture, as `FaceTracker.rows` gives them."""
+
+
+def faces_in(frames: Iterator[Frame], timings: dict[str, float]) -> Pictures:
+    """All faces in pictures that are being decoded.
+
+    Args:
+        frames: at `STEPS_PER_SECOND`.
+        timings: wall time by stage (ms), to which ``decode`` and ``face`` are added.
+    """
+    with timed(timings, "face"):
+        seen = tracker().rows(
+            timed_frames(frames, timings), steps_per_second=STEPS_PER_SECOND, complete=False
+        )
+        return list(seen)
+
+
+def chosen(pictures: Pictures, sound: Sound | None) -> FaceFeatures | None:
+    """The one face that counts; None without a picture."""
+    if not pictures:
+        return None
+    # Imported late, as in `tracker`.
+    from preprocessing.face import of_one_face
+
+    return of_one_face(pictures, sound)
 
 
 def _from_openface(csv: bytes, limits: DecodeLimits, clip_seconds: float) -> FaceFeatures:
@@ -211,12 +230,13 @@ def _use_tracker(threads: int) -> None:
     _trackers[:] = [FaceTracker(threads)]
 
 
-def _cautions(
+def cautions_of(
     text: TextFeatures | None,
     sound: AudioFeatures | None,
     face: FaceFeatures | None,
-    damage: str | None,
+    damage: str | None = None,
 ) -> Iterator[Caution]:
+    """What is missing, cut or damaged, each in a sentence."""
     if text is not None and text.truncated:
         yield Caution(
             "text_truncated",
@@ -246,8 +266,14 @@ def _cautions(
         yield Caution("clip_damaged", damage)
 
 
-def _damage(reader: ClipReader) -> str | None:
-    if reader.ended_early:
+def damage_of(reader: ClipReader, *, whole: bool = True) -> str | None:
+    """What is broken in a file, in a sentence; None where nothing is.
+
+    Args:
+        reader: that has decoded it.
+        whole: whether it was decoded to its end.
+    """
+    if whole and reader.ended_early:
         return f"The file ends after {reader.reached:.1f} of {reader.promised:.1f} seconds."
     if reader.damaged:
         return f"{reader.damaged} broken pieces of the file were left out of the analysis."
@@ -255,7 +281,7 @@ def _damage(reader: ClipReader) -> str | None:
 
 
 @contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     """Add the block's wall time (ms), without what another stage counted meanwhile."""
     others = sum(timings.values()) - timings[stage]
     started = time.perf_counter()
@@ -264,10 +290,10 @@ def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
     timings[stage] += 1000 * (time.perf_counter() - started) - inner
 
 
-def _timed_frames(frames: Iterator[Frame], timings: dict[str, float]) -> Iterator[Frame]:
+def timed_frames(frames: Iterator[Frame], timings: dict[str, float]) -> Iterator[Frame]:
     """Pass pictures on, counting their decoding as decoding although the tracker asks for them."""
     while True:
-        with _timed(timings, "decode"):
+        with timed(timings, "decode"):
             frame = next(frames, None)
         if frame is None:
             return

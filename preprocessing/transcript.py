@@ -34,19 +34,41 @@ def read_transcript(source: bytes | str, suffix: str = ".txt") -> str:
         InvalidTranscript: not UTF-8, not in the form that the suffix says, or another suffix.
         EmptyTranscript: no letter and no digit in it.
     """
-    text = source if isinstance(source, str) else _decoded(source)
+    text = decoded(source)
     kind = suffix.lower()
     if kind in CAPTION_SUFFIXES:
-        text = _captions(text, kind.removeprefix("."))
+        text = without_markup("\n".join(cue.text for cue in cues(text, kind.removeprefix("."))))
     elif kind != ".txt":
         raise InvalidTranscript(f"A transcript is a .txt, .vtt or .srt file, not {suffix!r}.")
-    words = " ".join("".join(map(_printable, text)).split())
-    if not any(character.isalnum() for character in words):
+    words = one_line(text)
+    if not has_words(words):
         raise EmptyTranscript("The transcript holds no word. Send the words spoken in the clip.")
     return words
 
 
-def _decoded(source: bytes) -> str:
+def has_words(text: str) -> bool:
+    """Whether there is a letter or a digit in a text."""
+    return any(character.isalnum() for character in text)
+
+
+def one_line(text: str) -> str:
+    """A text without control characters, its white space reduced to single blanks."""
+    return " ".join("".join(map(_printable, text)).split())
+
+
+def without_markup(text: str) -> str:
+    """The words of a cue as `cues` gives them: no entities, no style overrides."""
+    return html.unescape(_STYLE_OVERRIDE.sub("", text))
+
+
+def decoded(source: bytes | str) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        InvalidTranscript: it is not UTF-8.
+    """
+    if isinstance(source, str):
+        return source
     try:
         return source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -55,7 +77,16 @@ def _decoded(source: bytes) -> str:
         ) from error
 
 
-def _captions(text: str, kind: str) -> str:
+def cues(text: str, kind: str) -> list[webvtt.Caption]:
+    """The cues of a caption file in the order of the file.
+
+    Args:
+        text: of the file.
+        kind: ``"vtt"`` or ``"srt"``.
+
+    Raises:
+        InvalidTranscript: the text is not of this kind.
+    """
     try:
         captions = webvtt.WebVTT.from_buffer(io.StringIO(text), format=kind, strict=True).captions
     except (MalformedFileError, MalformedCaptionError) as error:
@@ -64,7 +95,7 @@ def _captions(text: str, kind: str) -> str:
     if not captions and kind == "srt":
         # Where VTT has a strict reading, cues with broken times are left out here.
         raise _unreadable(kind, "No cue with a valid time")
-    return html.unescape(_STYLE_OVERRIDE.sub("", "\n".join(caption.text for caption in captions)))
+    return list(captions)
 
 
 def _unreadable(kind: str, reason: str) -> InvalidTranscript:

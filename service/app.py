@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from preprocessing.errors import PreprocessingError
 from service import problems
 from service.access import Access
-from service.bodies import BodyLimits
+from service.bodies import BodyLimit, BodyLimits
 from service.callbacks import Callbacks
 from service.engine import Engine
 from service.errors import ServiceError
@@ -30,6 +30,7 @@ from service.pages import add_page
 from service.predict import predict_router
 from service.settings import Settings
 from service.telemetry import Telemetry
+from service.timeline import TIMELINE_PATH, timeline_router
 
 DESCRIPTION = """
 Sentiment of a clip of a person speaking, from -3 (very negative) to 3 (very positive), by
@@ -86,6 +87,7 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
     app.state.close = close
     access = Access(settings)
     app.include_router(predict_router(engine, access))
+    app.include_router(timeline_router(engine, access))
     app.include_router(jobs_router(engine, access, store, runner, callbacks))
     app.include_router(health_router(engine))
     add_page(app)
@@ -99,9 +101,16 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
         app.add_exception_handler(kind, problems.answer)
     app.add_middleware(
         BodyLimits,
-        most_bytes=settings.max_upload_bytes,
-        most_held_bytes=settings.max_held_bytes,
-        seconds=settings.upload_timeout_seconds,
+        usual=BodyLimit(
+            settings.max_upload_bytes, settings.max_held_bytes, settings.upload_timeout_seconds
+        ),
+        of_path={
+            TIMELINE_PATH: BodyLimit(
+                settings.max_timeline_upload_bytes,
+                settings.max_timeline_held_bytes,
+                settings.timeline_upload_seconds,
+            )
+        },
         metrics=metrics,
     )
     app.add_middleware(problems.AnswerUnexpected)

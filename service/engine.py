@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,22 +16,36 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from preprocessing.errors import InvalidOpenFaceCsv
+from preprocessing.stretches import LONGEST
+from service import segments
 from service.answer_cache import AnswerCache
 from service.batching import Batcher, Scored
-from service.errors import Draining, NotReady, WorkerFailed
+from service.errors import Draining, NotReady, Overloaded, WorkerFailed
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
 from service.openface_runner import OpenFaceFailed, OpenFaceRunner
 from service.reports import CautionReport, Report
 from service.settings import MIB, Settings
-from service.uploads import Upload
-from service.worker import Job, WorkerLimits, extract_clip, prepare_worker
+from service.uploads import TimelineUpload, Upload
+from service.worker import (
+    NICENESS,
+    Handler,
+    Job,
+    TimelineJob,
+    WorkerLimits,
+    extract_clip,
+    extract_timeline,
+    prepare_worker,
+)
 
 if TYPE_CHECKING:
     from model.inputs import Sample
     from model.predictor import Predictor
 
 log = structlog.stdlib.get_logger(__name__)
+
+TIMELINE_NICENESS = 10
+"""Timelines take hours of clip; whoever waits for a single one comes first."""
 
 RETRY_WHILE_LOADING_SECONDS = 5
 """Retry-After of a request that comes before the service is ready (s)."""
@@ -42,6 +56,8 @@ class Engine:
 
     Attributes:
         predictor: None until the weights are loaded and warm.
+        pool: the workers for clips.
+        timelines: the workers for timelines, which are started with the first one.
         draining: set once, when the service begins to shut down.
         open_requests: requests that have been accepted and not answered yet.
         idle: set while there are none.
@@ -63,18 +79,14 @@ class Engine:
         self._loading: asyncio.Task[None] | None = None
         # Not the event loop's own threads, which it waits for when it closes.
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load-model")
-        self.pool = ExtractionPool(
-            workers=settings.worker_count,
-            limits=WorkerLimits(
-                memory_bytes=settings.worker_memory_mib * MIB,
-                cpu_seconds=settings.worker_cpu_seconds,
-                sandbox=settings.worker_sandbox,
-            ),
-            queue_clips=settings.queue_clips,
-            metrics=metrics,
-            prepare=partial(prepare_worker, settings.face_threads),
-            handler=extract_clip,
-            preload=("service.worker_warm",),
+        self.pool = self._workers(
+            settings.worker_count, settings.queue_clips, extract_clip, NICENESS
+        )
+        self.timelines = self._workers(
+            settings.timeline_workers,
+            settings.queue_timelines,
+            extract_timeline,
+            TIMELINE_NICENESS,
         )
         self._openface = (
             OpenFaceRunner(
@@ -88,10 +100,28 @@ class Engine:
         self._answers: AnswerCache[tuple[Report, Scored]] | None = None
         metrics.watch(
             waiting_for_worker=lambda: self.pool.waiting,
+            waiting_timelines=lambda: self.timelines.waiting,
             waiting_for_model=lambda: self._batcher.waiting if self._batcher else 0,
             workers_ready=lambda: self.pool.ready,
             ready=lambda: not self.reasons(),
             device_bytes=self._device_bytes,
+        )
+
+    def _workers(self, count: int, queue: int, handler: Handler, niceness: int) -> ExtractionPool:
+        settings = self.settings
+        return ExtractionPool(
+            workers=count,
+            limits=WorkerLimits(
+                memory_bytes=settings.worker_memory_mib * MIB,
+                cpu_seconds=settings.worker_cpu_seconds,
+                niceness=niceness,
+                sandbox=settings.worker_sandbox,
+            ),
+            queue_clips=queue,
+            metrics=self.metrics,
+            prepare=partial(prepare_worker, settings.face_threads),
+            handler=handler,
+            preload=("service.worker_warm",),
         )
 
     @property
@@ -117,6 +147,7 @@ class Engine:
             await asyncio.gather(self._loading, return_exceptions=True)
         self._loader.shutdown(wait=False, cancel_futures=True)
         await self.pool.close()
+        await self.timelines.close()
         if self._batcher is not None:
             await self._batcher.close()
 
@@ -147,16 +178,22 @@ class Engine:
         return self._batcher is None or not self.pool.warm
 
     @contextmanager
-    def accepted(self) -> Iterator[None]:
+    def accepted(self, pool: ExtractionPool | None = None) -> Iterator[None]:
         """Hold a request's place until it is answered; refuse it before its body is read.
+
+        Args:
+            pool: the workers that it needs; those for clips if None.
 
         Raises:
             Draining, NotReady: see `reasons`.
             Overloaded: the queue is full.
         """
         self._check_ready()
-        if self.pool.full:
-            raise self.pool.overloaded()
+        pool = pool or self.pool
+        if pool.failure is not None:
+            raise NotReady(f"Workers do not start: {pool.failure}.")
+        if pool.full:
+            raise pool.overloaded()
         with self.occupied():
             yield
 
@@ -252,7 +289,7 @@ class Engine:
                 raise
             table, warning = None, _instead(error)
             report, arrays = await self.pool.extract(replace(job, openface=None))
-        sample = self._sample(arrays)
+        sample = self._sample(arrays, settings.max_clip_seconds)
         if upload.explain and (report.places is None or not report.places.fit(sample)):
             raise WorkerFailed("A worker sent places that do not fit its sample.")
         scored = await self._batcher.score(sample, explain=upload.explain)
@@ -268,6 +305,40 @@ class Engine:
             timings["openface"] = tabled
         return _with_openface(report, table, upload, warning), scored, timings
 
+    def timeline(self, upload: TimelineUpload) -> AsyncGenerator[segments.Step, None]:
+        """Score a long clip stretch by stretch.
+
+        Closing the generator (`contextlib.aclosing`) ends the work; `segments.collected` takes all.
+
+        Yields:
+            How far it has come, the segments in the order of time, and at last the ending.
+
+        Raises:
+            PreprocessingError, ServiceError: see `ExtractionPool.stream`; also in the middle.
+        """
+        settings = self.settings
+        self.timelines.start()
+        job = TimelineJob(
+            clip=upload.video.fileno(),
+            transcript=upload.transcript,
+            transcript_suffix=upload.transcript_suffix,
+            max_seconds=settings.max_timeline_seconds,
+            max_pixels=settings.max_clip_pixels,
+            max_streams=settings.max_clip_streams,
+        )
+        return segments.scored(self.timelines.stream(job), self._score_stretch)
+
+    async def _score_stretch(self, arrays: bytes) -> Scored:
+        """Score a stretch; where the queue is full it waits, as what came before it is done."""
+        if self._batcher is None:
+            raise NotReady("The model is not loaded.")
+        sample = self._sample(arrays, LONGEST)
+        while True:
+            try:
+                return await self._batcher.score(sample)
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after_seconds or 1)
+
     async def _openface_table(self, upload: Upload) -> tuple[bytes | None, str | None]:
         """The OpenFace file to go by, if there is one, and what to warn of."""
         if upload.openface is not None or self._openface is None:
@@ -277,8 +348,12 @@ class Engine:
         except OpenFaceFailed as error:
             return None, _instead(error)
 
-    def _sample(self, arrays: bytes) -> Sample:
+    def _sample(self, arrays: bytes, longest: float) -> Sample:
         """Check the arrays that a worker sent against the schema.
+
+        Args:
+            arrays: as safetensors.
+            longest: most seconds that they may be of.
 
         Raises:
             WorkerFailed: they are not what a worker sends.
@@ -291,7 +366,7 @@ class Engine:
             sample = Sample(found["input_ids"], found["audio"], found["video"])
         except (SafetensorError, KeyError) as error:
             raise WorkerFailed("A worker sent no readable sample.") from error
-        steps = int(self.settings.max_clip_seconds * schema.steps_per_second) + 1
+        steps = int(longest * schema.steps_per_second) + 1
         shapes = (
             (sample.input_ids, "int64", schema.max_tokens, ()),
             (sample.audio, "float32", steps, (len(schema.audio_columns),)),

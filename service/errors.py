@@ -207,6 +207,9 @@ ANSWERS: dict[type[Exception], Answer] = {
     clip.InvalidTranscript: Answer(
         422, "invalid_transcript", "Invalid transcript", param="transcript"
     ),
+    clip.TranscriptWithoutTimes: Answer(
+        422, "transcript_without_times", "Transcript without times", param="transcript"
+    ),
     clip.InvalidOpenFaceCsv: Answer(
         422, "invalid_openface_csv", "Invalid OpenFace CSV", param="openface"
     ),

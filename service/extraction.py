@@ -14,7 +14,7 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +29,15 @@ from service.errors import (
     WorkerFailed,
 )
 from service.metrics import Metrics
-from service.reports import Head, Report, input_error
-from service.worker import Handler, Job, WorkerLimits, extract_clip
+from service.reports import (
+    EndingReport,
+    Head,
+    ProgressReport,
+    Report,
+    StretchReport,
+    input_error,
+)
+from service.worker import Handler, Job, TimelineJob, WorkerLimits, extract_clip
 from service.worker_process import WorkerProcess, WorkerStartError, kills_for_memory
 
 log = structlog.stdlib.get_logger(__name__)
@@ -42,10 +49,48 @@ FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
 """Exit codes of a worker that somebody else ended: no clip can do that to its own decoder."""
 
 
+MOST_PARTS = 4
+"""Parts of a timeline that wait to be taken; the worker waits beyond."""
+
+NO_CLEAR_ANSWER = "The process that decoded this clip gave no clear answer."
+
+Part = tuple[StretchReport | ProgressReport | EndingReport, bytes]
+"""A part of a timeline's answer, and the arrays of a stretch as safetensors."""
+
+
+class _Parts:
+    """The parts of one timeline on their way from a worker to who asked for it.
+
+    Attributes:
+        begun: whether there was one.
+    """
+
+    def __init__(self, answer: asyncio.Future[Any]) -> None:
+        self.begun = False
+        self._room = asyncio.Semaphore(MOST_PARTS)
+        self._queue: asyncio.Queue[Part | None] = asyncio.Queue()
+        # However it ends, whoever takes parts learns of it after the last of them.
+        answer.add_done_callback(lambda _: self._queue.put_nowait(None))
+
+    async def put(self, head: Head, arrays: bytes) -> None:
+        """Hand a part on as soon as there is room."""
+        self.begun = True
+        await self._room.acquire()
+        if head.part is not None:
+            self._queue.put_nowait((head.part, arrays))
+
+    async def take(self) -> Part | None:
+        """The next part; None after the last."""
+        part = await self._queue.get()
+        self._room.release()
+        return part
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
-    job: Job
-    answer: asyncio.Future[tuple[Report, bytes]]
+    job: Job | TimelineJob
+    answer: asyncio.Future[tuple[Head, bytes]]
+    parts: _Parts | None = None
     queued: float = field(default_factory=time.perf_counter)
     waited: float = 0.0
     tried_again: bool = False
@@ -133,7 +178,9 @@ class ExtractionPool:
         )
 
     def start(self) -> None:
-        """Start the workers in the background; `ready` tells how many are warm."""
+        """Start the workers in the background, once; `ready` tells how many are warm."""
+        if self._supervisors:
+            return
         self._supervisors = [asyncio.create_task(self._supervise()) for _ in range(self.size)]
 
     async def close(self) -> None:
@@ -159,16 +206,51 @@ class ExtractionPool:
             WorkerFailed: the worker was killed, and so was the one that took the clip after it.
             ExtractionFailed: a bug in preprocessing.
         """
-        if self.full:
-            raise self.overloaded()
-        entry = _Entry(job, asyncio.get_running_loop().create_future())
-        self._entries.append(entry)
-        self._arrival.set()
+        entry = self._queued(_Entry(job, asyncio.get_running_loop().create_future()))
         try:
-            return await entry.answer
+            head, arrays = await entry.answer
         finally:
             if entry in self._entries:
                 self._entries.remove(entry)
+        if head.report is None:
+            raise WorkerFailed(NO_CLEAR_ANSWER)
+        return head.report, arrays
+
+    async def stream(self, job: TimelineJob) -> AsyncGenerator[Part, None]:
+        """Run a timeline through a worker, which waits where nobody takes what it has.
+
+        Closing the generator frees the worker or the place.
+
+        Yields:
+            Stretches with their arrays (not yet validated) and progress, and at last the ending.
+
+        Raises:
+            Overloaded, PreprocessingError, ClipTooCostly, WorkerFailed, ExtractionFailed: as
+                `extract` says, also after some parts.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        parts = _Parts(answer)
+        entry = self._queued(_Entry(job, answer, parts))
+        try:
+            while (part := await parts.take()) is not None:
+                yield part
+            head, arrays = await answer
+            if head.ending is None:
+                raise WorkerFailed(NO_CLEAR_ANSWER)
+            yield head.ending, arrays
+        finally:
+            if not answer.cancel() and not answer.cancelled():
+                # Told to nobody where the generator was closed meanwhile; then it is not missed.
+                answer.exception()
+            if entry in self._entries:
+                self._entries.remove(entry)
+
+    def _queued(self, entry: _Entry) -> _Entry:
+        if self.full:
+            raise self.overloaded()
+        self._entries.append(entry)
+        self._arrival.set()
+        return entry
 
     async def _supervise(self) -> None:
         """Keep one worker running for as long as the pool lives."""
@@ -254,7 +336,8 @@ class ExtractionPool:
 
     async def _run(self, worker: WorkerProcess, entry: _Entry) -> str | None:
         """One clip through one worker; returns why the worker must be replaced, if it must."""
-        exchange = asyncio.create_task(worker.exchange(entry.job))
+        put = None if entry.parts is None else entry.parts.put
+        exchange = asyncio.create_task(worker.exchange(entry.job, put))
         either: set[asyncio.Future[Any]] = {exchange, entry.answer}
         short_of_memory = kills_for_memory()
         try:
@@ -270,7 +353,7 @@ class ExtractionPool:
             return self._bury(entry, await worker.closed(), spared=spared)
         except (ValidationError, ValueError) as error:
             log.warning("a worker sent what no worker sends", error=str(error))
-            _fail(entry, WorkerFailed("The process that decoded this clip gave no clear answer."))
+            _fail(entry, WorkerFailed(NO_CLEAR_ANSWER))
             return "bad_answer"
         finally:
             exchange.cancel()
@@ -281,7 +364,8 @@ class ExtractionPool:
 
         A crash is the clip's doing: it must not get a second worker. A clip whose worker was killed
         from outside gets one, as extraction changes nothing, unless the kernel has killed for want
-        of memory meanwhile (not `spared`): the clip may have been the reason.
+        of memory meanwhile (not `spared`): the clip may have been the reason. Nor does a timeline
+        of which parts were given out.
         """
         if exit_code == -signal.SIGXCPU:
             seconds = self._limits.cpu_seconds
@@ -293,7 +377,8 @@ class ExtractionPool:
                 DecoderCrashed("This clip makes the decoder crash. Export or record it again."),
             )
             return "crashed"
-        if spared and not entry.tried_again and not entry.answer.done():
+        begun = entry.parts is not None and entry.parts.begun
+        if spared and not begun and not entry.tried_again and not entry.answer.done():
             entry.tried_again = True
             self._entries.appendleft(entry)
             self._arrival.set()
@@ -306,13 +391,17 @@ class ExtractionPool:
 
 
 def _settle(entry: _Entry, head: Head, arrays: bytes) -> str | None:
-    if head.report is not None:
+    if entry.parts is None and head.report is not None:
         timings = {"queue": 1000 * entry.waited, **head.report.timings_ms}
-        entry.answer.set_result((head.report.model_copy(update={"timings_ms": timings}), arrays))
+        report = head.report.model_copy(update={"timings_ms": timings})
+        entry.answer.set_result((head.model_copy(update={"report": report}), arrays))
+        return None
+    if entry.parts is not None and head.ending is not None:
+        entry.answer.set_result((head, arrays))
         return None
     fault = head.fault
     if fault is None:
-        _fail(entry, WorkerFailed("The process that decoded this clip gave no clear answer."))
+        _fail(entry, WorkerFailed(NO_CLEAR_ANSWER))
         return "bad_answer"
     if fault.kind == "input":
         _fail(entry, input_error(fault))

@@ -1,4 +1,4 @@
-"""A multipart/form-data body as it streams in, part by part, in memory.
+"""A multipart/form-data body as it streams in, part by part, in memory or into open files.
 
 python-multipart does the parsing; this file decides what is kept. Starlette's own form reader is
 not used because it writes file parts to temporary files, reads text that is no UTF-8 as Latin-1,
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -27,17 +28,23 @@ class Part:
         name: the field's name.
         filename: None for a text field.
         media_type: its content type without parameters, lower case; empty if it names none.
-        content: its bytes.
+        content: its bytes; none where they went to a file.
+        size: how many there are.
     """
 
     name: str
     filename: str | None
     media_type: str
     content: bytearray = field(default_factory=bytearray)
+    size: int = 0
 
 
 async def read_form(
-    content_type: str, body: AsyncIterator[bytes], *, limits: Mapping[str, int | None]
+    content_type: str,
+    body: AsyncIterator[bytes],
+    *,
+    limits: Mapping[str, int | None],
+    files: Mapping[str, BinaryIO] | None = None,
 ) -> dict[str, Part]:
     """Read a form of known fields, each at most once.
 
@@ -45,6 +52,7 @@ async def read_form(
         content_type: the request's header.
         body: the body, in pieces.
         limits: the known names, each with its most bytes (None = the body's own limit).
+        files: where the bytes of some of them are written as they come.
 
     Raises:
         UnsupportedMedia: the content type is not multipart/form-data.
@@ -60,7 +68,7 @@ async def read_form(
         )
     if not options.get(b"boundary"):
         raise MalformedRequest("The Content-Type header of a multipart request names a boundary.")
-    collector = _Collector(limits)
+    collector = _Collector(limits, files or {})
     try:
         parser = MultipartParser(
             options[b"boundary"],
@@ -86,12 +94,12 @@ async def read_form(
 class _Collector:
     """python-multipart's callbacks."""
 
-    def __init__(self, limits: Mapping[str, int | None]) -> None:
+    def __init__(self, limits: Mapping[str, int | None], files: Mapping[str, BinaryIO]) -> None:
         self.parts: dict[str, Part] = {}
         self.ended = False
         self._limits = limits
-        self._limit: int | None = None
-        self._content = bytearray()
+        self._files = files
+        self._part = Part("", None, "")
         self._headers: dict[str, str] = {}
         self._name = bytearray()
         self._value = bytearray()
@@ -132,14 +140,19 @@ class _Collector:
             media_type=_text(media_type).lower(),
         )
         self.parts[name] = part
-        self._limit = self._limits[name]
-        self._content = part.content
+        self._part = part
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._content += memoryview(data)[start:end]
-        if self._limit is not None and len(self._content) > self._limit:
-            name = next(reversed(self.parts))
-            raise UploadTooLarge(f"{name} is larger than {self._limit} bytes.", param=name)
+        part = self._part
+        piece = memoryview(data)[start:end]
+        if part.name in self._files:
+            self._files[part.name].write(piece)
+        else:
+            part.content += piece
+        part.size += len(piece)
+        limit = self._limits[part.name]
+        if limit is not None and part.size > limit:
+            raise UploadTooLarge(f"{part.name} is larger than {limit} bytes.", param=part.name)
 
     def on_end(self) -> None:
         self.ended = True

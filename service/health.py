@@ -124,6 +124,10 @@ def _info(engine: Engine) -> schemas.Info:
             max_clip_streams=settings.max_clip_streams,
             deadline_seconds=settings.deadline_seconds,
             queue_clips=settings.queue_clips,
+            max_timeline_upload_bytes=settings.max_timeline_upload_bytes,
+            max_timeline_seconds=settings.max_timeline_seconds,
+            timeline_deadline_seconds=settings.timeline_deadline_seconds,
+            queue_timelines=settings.queue_timelines,
         ),
     )
 

@@ -23,9 +23,9 @@ from service.errors import (
 )
 from service.job_kinds import Kind, Progress
 from service.job_store import JobRecord, JobStore
-from service.predict import within
 from service.problems import problem
 from service.telemetry import bind_request_id
+from service.waiting import within
 
 log = structlog.stdlib.get_logger(__name__)
 

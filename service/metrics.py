@@ -80,6 +80,7 @@ class Metrics:
         self,
         *,
         waiting_for_worker: Callable[[], int],
+        waiting_timelines: Callable[[], int],
         waiting_for_model: Callable[[], int],
         workers_ready: Callable[[], int],
         ready: Callable[[], bool],
@@ -87,6 +88,7 @@ class Metrics:
     ) -> None:
         """Read these at each scrape instead of keeping counts in step by hand."""
         self._queue.labels("workers").set_function(waiting_for_worker)
+        self._queue.labels("timelines").set_function(waiting_timelines)
         self._queue.labels("model").set_function(waiting_for_model)
         self._workers.set_function(workers_ready)
         self._ready.set_function(lambda: float(ready()))

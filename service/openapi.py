@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from service.errors import ANSWERS, HTTP_ANSWERS, Answer
 from service.problems import MEDIA_TYPE, Problem, example
+from service.schemas import FORMED_BY
 
 PREDICT_REQUEST: dict[str, Any] = {
     "required": True,
@@ -118,6 +119,83 @@ PREDICT_EXAMPLE: dict[str, Any] = {
     "request_id": "5f0c2b9e6d9f4a6b8f3e1c2d4a5b6c7d",
 }
 
+TIMELINE_REQUEST: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["video", "transcript"],
+                "additionalProperties": False,
+                "properties": {
+                    "video": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "The clip, as in `/predict`, but longer. A file part.",
+                    },
+                    "transcript": {
+                        "type": "string",
+                        "description": "The words with their times, UTF-8: WebVTT, SRT or JSON, as "
+                        "a text field or a file part named .vtt, .srt or .json. JSON is a list of "
+                        'objects with "start" and "end" (seconds since the clip\'s start) and '
+                        '"text", or an object with such a list under "segments", as Whisper writes '
+                        "it.",
+                        "example": '[{"start": 0.4, "end": 3.1, "text": "I really enjoyed it."}]',
+                    },
+                },
+            },
+            "encoding": {
+                "video": {"contentType": "video/*, audio/*, application/octet-stream"},
+                "transcript": {"contentType": "text/plain, text/vtt, application/json"},
+            },
+        }
+    },
+}
+
+TIMELINE_EXAMPLE: dict[str, Any] = {
+    "overall": {
+        "score": 1.62,
+        "label": "positive",
+        "polarity": "positive",
+        "formed_by": FORMED_BY,
+        "segments": 1,
+        "seconds": 3.1,
+        "lowest": 1.62,
+        "highest": 1.62,
+    },
+    "segments": [
+        {
+            "start_seconds": 12.4,
+            "end_seconds": 15.5,
+            "text": "I really enjoyed this one, it was so much fun.",
+            **{
+                name: PREDICT_EXAMPLE[name]
+                for name in (
+                    *("score", "raw_score", "label", "polarity", "interval", "gate", "seen"),
+                    "warnings",
+                )
+            },
+        }
+    ],
+    "warnings": [
+        {
+            "code": "captions_beyond_end",
+            "message": "Stretches left out because they begin after the clip's end (58.0 s): 1.",
+        }
+    ],
+    "timings_ms": {
+        "upload": 80.2,
+        "decode": 590.0,
+        "text": 0.6,
+        "audio": 61.0,
+        "face": 212.0,
+        "model": 55.0,
+        "total": 1010.0,
+    },
+    "model": PREDICT_EXAMPLE["model"],
+    "request_id": PREDICT_EXAMPLE["request_id"],
+}
+
 JOB_REQUEST = deepcopy(PREDICT_REQUEST)
 JOB_REQUEST["content"]["multipart/form-data"]["schema"]["properties"]["kind"] = {
     "type": "string",
@@ -171,6 +249,8 @@ EXAMPLE_DETAILS = {
     "unsupported_media_type": "video has the content type 'image/png'; send video/*, audio/* or "
     "application/octet-stream.",
     "missing_field": "The transcript is missing: send the words spoken in the clip.",
+    "transcript_without_times": "The transcript does not say when its words are spoken. Send "
+    "WebVTT, SRT, or JSON.",
     "undecodable_clip": "The clip is an empty file: 0 bytes arrived as video.",
     "unauthorised": "This service asks for an API key: send the header 'Authorization: Bearer "
     "KEY'.",
@@ -259,9 +339,29 @@ JOB_ONLY = frozenset(
 def predict_responses() -> Responses:
     """Every status that `/predict` answers with, each with all its problems as examples."""
     responses: Responses = {200: {"content": {"application/json": {"example": PREDICT_EXAMPLE}}}}
-    codes = {row.code for row in ANSWERS.values() if row.status != CLIENT_GONE}
-    responses |= _problems(codes - JOB_ONLY, "/predict")
-    return responses
+    return responses | _problems(_codes() - JOB_ONLY - TIMELINE_ONLY, "/predict")
+
+
+TIMELINE_ONLY = frozenset({"transcript_without_times"})
+"""Codes that `/predict` does not answer with."""
+
+PREDICT_ONLY = frozenset({"invalid_openface_csv"})
+"""Codes that `/timeline` does not answer with."""
+
+
+def timeline_responses() -> Responses:
+    """Every status that `/timeline` answers with, each with all its problems as examples."""
+    content: dict[str, Any] = {
+        "application/json": {"example": TIMELINE_EXAMPLE},
+        "image/svg+xml": {"schema": {"type": "string"}},
+        "image/png": {"schema": {"type": "string", "format": "binary"}},
+    }
+    problems = _problems(_codes() - JOB_ONLY - PREDICT_ONLY, "/timeline")
+    return {200: {"content": content}, **problems}
+
+
+def _codes() -> set[str]:
+    return {row.code for row in ANSWERS.values() if row.status != CLIENT_GONE}
 
 
 def _problems(codes: Set[str], instance: str) -> Responses:
@@ -308,12 +408,13 @@ def openapi_of(app: FastAPI, *, with_keys: bool) -> dict[str, Any]:
     document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
     if with_keys:
         document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        for path in ("/predict", *JOB_ROUTES):
+        for path in ("/predict", "/timeline", *JOB_ROUTES):
             for operation in document["paths"][path].values():
                 operation["security"] = [{"key": []}]
     # Once more: FastAPI leaves out what is null, and an example without its nulls is none.
     documented: list[tuple[str, str, Responses]] = [
         ("/predict", "post", predict_responses()),
+        ("/timeline", "post", timeline_responses()),
         (MODEL_PATH, "get", {404: NOT_FOUND}),
         ("/jobs", "post", job_responses("post")),
         *(("/jobs/{job_id}", method, job_responses(method)) for method in ("get", "delete")),

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
-from starlette.requests import ClientDisconnect
 
 from model.intervals import COVERAGE
 from service import schemas
 from service.access import Access
 from service.batching import Scored
 from service.engine import Engine
-from service.errors import DeadlineExceeded
 from service.explaining import explanation_of, tracks_of
 from service.openapi import PREDICT_REQUEST, predict_responses
 from service.reports import Report
 from service.telemetry import request_id
 from service.uploads import read_upload
+from service.waiting import while_connected, within
 
 if TYPE_CHECKING:
     from model.predictor import Prediction, Predictor
-
-T = TypeVar("T")
 
 
 def predict_router(engine: Engine, access: Access) -> APIRouter:
@@ -55,46 +50,13 @@ def predict_router(engine: Engine, access: Access) -> APIRouter:
             )
             received = time.perf_counter()
             report, scored, timings = await within(
-                engine.settings.deadline_seconds, _while_connected(request, engine.answer(upload))
+                engine.settings.deadline_seconds, while_connected(request, engine.answer(upload))
             )
             timings = {"upload": 1000 * (received - started), **timings}
             timings["total"] = 1000 * (time.perf_counter() - started)
             return predict_response(engine, report, scored, timings)
 
     return router
-
-
-async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Work with an end.
-
-    Raises:
-        DeadlineExceeded: the time (s) was over first; the work is cancelled.
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError as error:
-        raise DeadlineExceeded(f"There was no answer within {seconds:g} s.") from error
-
-
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Run work until it is done or the client is gone, in which case it is cancelled."""
-    working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def predict_response(
@@ -108,15 +70,13 @@ def predict_response(
         raw_score=prediction.raw_score,
         label=schemas.label_of(score),
         polarity=schemas.polarity_of(score),
-        interval=_interval(prediction),
-        gate=schemas.Gate.model_validate(
-            {"global": prediction.global_weight, "local": prediction.local_weight}
-        ),
+        interval=interval_of(prediction),
+        gate=gate_of(prediction),
         query_channel_gates=[
             schemas.ChannelGates(text=text, audio=audio, video=video)
             for text, audio, video in prediction.layer_gates
         ],
-        seen=_seen(report),
+        seen=seen_of(report),
         warnings=[schemas.Caution(code=c.code, message=c.message) for c in report.cautions],
         timings_ms={stage: round(milliseconds, 1) for stage, milliseconds in timings.items()},
         model=model_info(engine.model),
@@ -126,14 +86,23 @@ def predict_response(
     )
 
 
-def _interval(prediction: Prediction) -> schemas.Interval | None:
+def gate_of(prediction: Prediction) -> schemas.Gate:
+    """The weights of the two paths."""
+    return schemas.Gate.model_validate(
+        {"global": prediction.global_weight, "local": prediction.local_weight}
+    )
+
+
+def interval_of(prediction: Prediction) -> schemas.Interval | None:
+    """The interval, where the weights are calibrated."""
     if prediction.interval is None:
         return None
     low, high = prediction.interval
     return schemas.Interval(low=low, high=high, coverage=COVERAGE)
 
 
-def _seen(report: Report) -> schemas.Seen:
+def seen_of(report: Report) -> schemas.Seen:
+    """What was seen of each modality."""
     text, audio, face = report.text, report.audio, report.face
     return schemas.Seen(
         text=schemas.SeenText(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from preprocessing import errors
 from preprocessing.errors import PreprocessingError
@@ -107,6 +107,37 @@ class Report(_Part):
     tracks: TracksReport | None = None
 
 
+class StretchReport(_Part):
+    """One stretch of a timeline: `preprocessing.timeline.Stretch` without its numbers.
+
+    Attributes:
+        start: when its words begin (s since the clip's start).
+        end: when they end (s).
+        total: at which the last stretch will end, as far as is known (s).
+        text: its words.
+        report: of the stretch, as of a clip.
+    """
+
+    start: FiniteFloat = Field(ge=0)
+    end: FiniteFloat = Field(ge=0)
+    total: FiniteFloat = Field(ge=0)
+    text: str
+    report: Report
+
+
+class ProgressReport(_Part):
+    """How far a timeline has come in a pause: seconds of the clip, of how many."""
+
+    seconds: FiniteFloat = Field(ge=0)
+    total: FiniteFloat = Field(ge=0)
+
+
+class EndingReport(_Part):
+    """The end of a timeline: warnings that concern all of it."""
+
+    cautions: tuple[CautionReport, ...]
+
+
 class Fault(_Part):
     """Why there is no report.
 
@@ -122,10 +153,22 @@ class Fault(_Part):
 
 
 class Head(_Part):
-    """First frame of a worker's answer: a report, or a fault."""
+    """First frame of a worker's answer, of which one field is set.
+
+    A clip is answered by a report or a fault; a timeline by stretches and progress, any number of
+    them, and at last by an ending or a fault.
+    """
 
     report: Report | None = None
+    stretch: StretchReport | None = None
+    progress: ProgressReport | None = None
+    ending: EndingReport | None = None
     fault: Fault | None = None
+
+    @property
+    def part(self) -> StretchReport | ProgressReport | None:
+        """What more answers of the same job come after; None in the last."""
+        return self.stretch or self.progress
 
 
 def input_error(fault: Fault) -> PreprocessingError:

@@ -1,4 +1,4 @@
-"""The answers' shapes: what `POST /predict` and the health routes return, as OpenAPI shows it."""
+"""The answers' shapes: what the routes return, as OpenAPI shows it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ LABELS: tuple[Label, ...] = (
 SCALE = 3.0
 """Largest absolute value of a score."""
 
+
+FORMED_BY = "mean of the segments' scores, weighted by their length"
+"""How the score of a timeline is formed."""
 
 EXPLANATION_EXAMPLE: dict[str, JsonValue] = {
     "baseline": 0.2,
@@ -261,6 +264,52 @@ class PredictResponse(Shape):
     request_id: str = Field(description="Also in the header `X-Request-ID` and in the logs.")
 
 
+class TimelineSegment(Shape):
+    """The sentiment of one stretch of a long clip, scored as a clip of its own."""
+
+    start_seconds: float = Field(ge=0, description="When its words begin, since the clip's start.")
+    end_seconds: float = Field(ge=0, description="When they end; segments do not overlap.")
+    text: str = Field(description="Its words: of one caption, of several short ones, or of a part.")
+    score: float = Field(ge=-3, le=3, description="As in the answer of `/predict`.")
+    raw_score: float
+    label: Label
+    polarity: Polarity
+    interval: Interval | None
+    gate: Gate
+    seen: Seen
+    warnings: list[Caution]
+
+
+class TimelineOverall(Shape):
+    """The sentiment of the whole, and how it was formed.
+
+    It has no interval: the segments' errors are not independent of each other, and no clip of this
+    length was labelled as a whole.
+    """
+
+    score: float = Field(ge=-3, le=3)
+    label: Label
+    polarity: Polarity
+    formed_by: str = Field(description="How the score was formed.")
+    segments: int = Field(ge=1, description="Segments that it was formed of.")
+    seconds: float = Field(ge=0, description="Their length together (s); pauses do not count.")
+    lowest: float = Field(ge=-3, le=3, description="Score of the most negative segment.")
+    highest: float = Field(ge=-3, le=3, description="Score of the most positive segment.")
+
+
+class TimelineResponse(Shape):
+    """The sentiment of a long clip along its captions."""
+
+    overall: TimelineOverall
+    segments: list[TimelineSegment] = Field(min_length=1, description="In the order of time.")
+    warnings: list[Caution] = Field(description="What concerns the whole; segments have their own.")
+    timings_ms: dict[str, float] = Field(
+        description="Time by stage, summed over the segments (ms); `total` is all of the request."
+    )
+    model: ModelInfo
+    request_id: str = Field(description="Also in the header `X-Request-ID` and in the logs.")
+
+
 class Job(Shape):
     """Long work: how far it is, and how it ended.
 
@@ -295,6 +344,10 @@ class Limits(Shape):
     max_clip_streams: int
     deadline_seconds: float
     queue_clips: int
+    max_timeline_upload_bytes: int
+    max_timeline_seconds: float
+    timeline_deadline_seconds: float
+    queue_timelines: int
 
 
 class FeatureInfo(Shape):

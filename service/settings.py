@@ -105,6 +105,35 @@ class Settings(BaseSettings):
         default=4096 * 2304, ge=1, description="Most pixels a frame, width x height (px)."
     )
     max_clip_streams: int = Field(default=32, ge=1, description="Most streams in a container.")
+    max_timeline_seconds: float = Field(
+        default=1800.0, gt=0, description="Longest clip of a timeline (s)."
+    )
+    max_timeline_upload_mib: float = Field(
+        default=512.0, gt=0, description="Largest request body of a timeline (MiB)."
+    )
+    max_timeline_held_mib: float = Field(
+        default=2048.0,
+        gt=0,
+        description="Most memory for the bodies of all open timelines together (MiB).",
+    )
+    timeline_upload_seconds: float = Field(
+        default=600.0, gt=0, description="Longest time for a timeline's body to arrive (s)."
+    )
+    timeline_deadline_seconds: float = Field(
+        default=1800.0,
+        gt=0,
+        description="Longest time from a timeline's whole body to its answer (s).",
+    )
+    timeline_workers: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Processes that decode timelines, beside the others and after them; started "
+        "with the first timeline.",
+    )
+    queue_timelines: int = Field(
+        default=4, ge=1, description="Timelines that may wait for a worker; more are answered 429."
+    )
     openface_binary: Path | None = Field(
         default=None,
         description="OpenFace's FeatureExtraction, to be used in place of the built-in tracker.",
@@ -121,7 +150,9 @@ class Settings(BaseSettings):
         description="Address space of a worker beyond what it starts with (MiB).",
     )
     worker_cpu_seconds: int = Field(
-        default=120, ge=1, description="CPU time that one clip may take in a worker (s)."
+        default=120,
+        ge=1,
+        description="CPU time that one clip, or stretch of a timeline, may take in a worker (s).",
     )
     worker_sandbox: Literal["auto", "require", "off"] = Field(
         default="auto",
@@ -254,6 +285,16 @@ class Settings(BaseSettings):
     def max_upload_bytes(self) -> int:
         """Largest request body (bytes)."""
         return int(self.max_upload_mib * MIB)
+
+    @property
+    def max_timeline_upload_bytes(self) -> int:
+        """Largest request body of a timeline (bytes)."""
+        return int(self.max_timeline_upload_mib * MIB)
+
+    @property
+    def max_timeline_held_bytes(self) -> int:
+        """Most memory for the bodies of all timelines (bytes)."""
+        return int(self.max_timeline_held_mib * MIB)
 
     @property
     def max_held_bytes(self) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 from starlette.requests import Request
 
@@ -13,6 +16,9 @@ from service.errors import InvalidField, MissingField, UnsupportedMedia
 from service.form import NAME_LENGTH, Part, read_form
 
 TRANSCRIPT_SUFFIXES = (".txt", ".vtt", ".srt")
+
+TIMED_SUFFIXES = (".vtt", ".srt", ".json", ".txt")
+"""Names of transcripts with times; a .txt file is looked at as a text field is."""
 
 CLIP_TYPES = ("video/", "audio/")
 """Beginnings of content types that a clip may have."""
@@ -73,6 +79,55 @@ class Upload:
         return [name for name in ("explain", "tracks") if getattr(self, name)]
 
 
+@dataclass(frozen=True, slots=True)
+class TimelineUpload:
+    """A long clip with timed words.
+
+    Attributes:
+        video: the clip in an open file, at least one byte; it stays open as long as it is worked
+            on, by whoever opened it.
+        transcript: bytes of the transcript.
+        transcript_suffix: ``".txt"`` (also of a text field), ``".vtt"``, ``".srt"`` or ``".json"``.
+    """
+
+    video: BinaryIO
+    transcript: bytes
+    transcript_suffix: str
+
+
+@contextmanager
+def file_in_memory() -> Iterator[BinaryIO]:
+    """A file that is on no disk, and that a worker can be handed without a copy."""
+    with os.fdopen(os.memfd_create("clip"), "w+b") as file:
+        yield file
+
+
+async def read_timeline_upload(
+    request: Request, video: BinaryIO, *, max_transcript_bytes: int
+) -> TimelineUpload:
+    """Read and check the form of a request for a timeline.
+
+    Args:
+        request: with the form.
+        video: an open, empty file that takes the clip.
+        max_transcript_bytes: largest transcript.
+
+    Raises:
+        As `read_upload` does.
+    """
+    parts = await read_form(
+        request.headers.get("content-type", ""),
+        request.stream(),
+        limits={"video": None, "transcript": max_transcript_bytes},
+        files={"video": video},
+    )
+    clip = _clip(parts)
+    transcript, suffix = _transcript(parts, TIMED_SUFFIXES)
+    _check_not_empty(clip)
+    video.flush()
+    return TimelineUpload(video, transcript, suffix)
+
+
 async def read_upload(request: Request, *, max_transcript_bytes: int) -> Upload:
     """Read and check the form of a request.
 
@@ -129,10 +184,8 @@ def _text(part: Part) -> str:
 
 
 def _upload(parts: dict[str, Part]) -> Upload:
-    video = _file(parts, "video")
-    if not video.media_type.startswith(CLIP_TYPES) and video.media_type not in OTHER_CLIP_TYPES:
-        raise _wrong_type(video, "video/*, audio/* or application/octet-stream")
-    transcript, suffix = _transcript(parts)
+    video = _clip(parts)
+    transcript, suffix = _transcript(parts, TRANSCRIPT_SUFFIXES)
     openface = _file(parts, "openface") if "openface" in parts else None
     if openface is not None:
         if openface.media_type not in CSV_TYPES:
@@ -141,8 +194,7 @@ def _upload(parts: dict[str, Part]) -> Upload:
             raise MissingField(
                 "The file openface is empty; leave it out instead.", param="openface"
             )
-    if not video.content:
-        raise UndecodableClip("The clip is an empty file: 0 bytes arrived as video.")
+    _check_not_empty(video)
     return Upload(
         video=bytes(video.content),
         transcript=transcript,
@@ -174,6 +226,18 @@ def _file(parts: dict[str, Part], name: str) -> Part:
     return part
 
 
+def _clip(parts: dict[str, Part]) -> Part:
+    video = _file(parts, "video")
+    if not video.media_type.startswith(CLIP_TYPES) and video.media_type not in OTHER_CLIP_TYPES:
+        raise _wrong_type(video, "video/*, audio/* or application/octet-stream")
+    return video
+
+
+def _check_not_empty(video: Part) -> None:
+    if not video.size:
+        raise UndecodableClip("The clip is an empty file: 0 bytes arrived as video.")
+
+
 def _wrong_type(part: Part, wanted: str) -> UnsupportedMedia:
     return UnsupportedMedia(
         f"{part.name} has the content type {part.media_type[:NAME_LENGTH]!r}; send {wanted}.",
@@ -181,7 +245,7 @@ def _wrong_type(part: Part, wanted: str) -> UnsupportedMedia:
     )
 
 
-def _transcript(parts: dict[str, Part]) -> tuple[bytes, str]:
+def _transcript(parts: dict[str, Part], suffixes: tuple[str, ...]) -> tuple[bytes, str]:
     part = parts.get("transcript")
     if part is None:
         raise MissingField(
@@ -190,10 +254,10 @@ def _transcript(parts: dict[str, Part]) -> tuple[bytes, str]:
     if part.filename is None:
         return bytes(part.content), ".txt"
     suffix = PurePosixPath(part.filename.lower()).suffix
-    if suffix not in TRANSCRIPT_SUFFIXES:
+    if suffix not in suffixes:
         raise UnsupportedMedia(
-            f"The transcript file is named {part.filename[:NAME_LENGTH]!r}; send a .txt, .vtt or "
-            ".srt file, or a text field.",
+            f"The transcript file is named {part.filename[:NAME_LENGTH]!r}; send a "
+            f"{', '.join(suffixes[:-1])} or {suffixes[-1]} file, or a text field.",
             param="transcript",
         )
     return bytes(part.content), suffix

@@ -2,6 +2,9 @@
 
 What a worker sends is made from hostile input by a process that may have been taken over, so
 nothing is unpickled here: heads are JSON, arrays are safetensors, and lengths have limits.
+
+A clip that is too large to be copied about is handed to a worker as an open file, over a socket of
+its own: asyncio's streams carry bytes alone.
 """
 
 from __future__ import annotations
@@ -63,3 +66,20 @@ async def send_async(writer: asyncio.StreamWriter, frames: Sequence[bytes]) -> N
         writer.write(len(frame).to_bytes(_LENGTH_BYTES))
         writer.write(frame)
         await writer.drain()
+
+
+def send_file(channel: socket.socket, descriptor: int) -> None:
+    """Hand an open file to a worker; it can be closed here at once."""
+    socket.send_fds(channel, [b"f"], [descriptor])
+
+
+def receive_file(channel: socket.socket) -> int:
+    """Take an open file in a worker (blocking); its descriptor is the caller's to close.
+
+    Raises:
+        EOFError: the server closed the channel.
+    """
+    _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    if not descriptors:
+        raise EOFError("the server closed the channel")
+    return descriptors[0]

@@ -14,7 +14,7 @@ import resource
 import signal
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -40,12 +40,14 @@ class WorkerLimits:
 
     Attributes:
         memory_bytes: address space beyond what the process has when it is ready.
-        cpu_seconds: processor time for one clip.
+        cpu_seconds: processor time for one answer: a clip, or a stretch of a timeline.
+        niceness: how far it yields to others.
         sandbox: how much of `service.sandbox` must be in force.
     """
 
     memory_bytes: int
     cpu_seconds: int
+    niceness: int = NICENESS
     sandbox: sandbox.Mode = "auto"
 
 
@@ -86,21 +88,56 @@ class Job:
         }
         return [json.dumps(head).encode(), self.video, self.transcript, self.openface or b""]
 
-    @classmethod
-    def receive(cls, channel: socket.socket) -> Job:
-        """Read what `frames` wrote.
 
-        Raises:
-            EOFError: the server closed the channel.
-        """
-        head = json.loads(wire.receive(channel))
-        video, transcript, openface = (wire.receive(channel) for _ in range(3))
-        sent = head.pop("openface")
-        return cls(video, transcript, openface=openface if sent else None, **head)
+@dataclass(frozen=True, slots=True)
+class TimelineJob:
+    """A long clip with timed words, as it crosses to the worker.
+
+    Attributes:
+        clip: descriptor of the open file; the worker gets one of its own.
+        transcript: UTF-8 bytes of the transcript.
+        transcript_suffix: see `preprocessing.captions.read_captions`.
+        max_seconds, max_pixels, max_streams: `preprocessing.clip.DecodeLimits`.
+    """
+
+    clip: int
+    transcript: bytes
+    transcript_suffix: str
+    max_seconds: float
+    max_pixels: int
+    max_streams: int
+
+    def frames(self) -> list[bytes]:
+        """The frames of the request: a JSON head and the transcript; the file goes by itself."""
+        head = {
+            "timeline": True,
+            "transcript_suffix": self.transcript_suffix,
+            "max_seconds": self.max_seconds,
+            "max_pixels": self.max_pixels,
+            "max_streams": self.max_streams,
+        }
+        return [json.dumps(head).encode(), self.transcript]
 
 
-Handler = Callable[[Job], tuple[dict[str, Any], bytes]]
-"""From a job to a JSON-able report and the sample's arrays as safetensors."""
+def receive_job(channel: socket.socket, files: socket.socket) -> Job | TimelineJob:
+    """Read what `frames` of either job wrote.
+
+    Raises:
+        EOFError: the server closed the channel.
+    """
+    head = json.loads(wire.receive(channel))
+    if head.pop("timeline", False):
+        return TimelineJob(wire.receive_file(files), wire.receive(channel), **head)
+    video, transcript, openface = (wire.receive(channel) for _ in range(3))
+    sent = head.pop("openface")
+    return Job(video, transcript, openface=openface if sent else None, **head)
+
+
+Answer = tuple[dict[str, Any], bytes]
+"""JSON-able fields of a `service.reports.Head`, and a sample's arrays as safetensors."""
+
+Handler = Callable[[Any], Answer | Iterator[Answer]]
+"""From a job to a report and arrays, or from a timeline's job to the answers that it has."""
 
 
 def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
@@ -113,11 +150,8 @@ def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
     Raises:
         PreprocessingError: the input is at fault.
     """
-    from safetensors.numpy import save
-
     from preprocessing.clip import DecodeLimits
     from preprocessing.features import extract
-    from preprocessing.tensors import to_sample
     from preprocessing.tracks import tracks_of
     from preprocessing.transcript import read_transcript
 
@@ -128,9 +162,53 @@ def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
         limits=DecodeLimits(job.max_seconds, job.max_pixels, job.max_streams),
         openface_csv=job.openface,
     )
-    sample = to_sample(features, feature_schema_of_workers())
+    report = _report(features)
+    if job.explain:
+        report["places"] = _places(transcript, features)
+    if job.tracks:
+        report["tracks"] = asdict(tracks_of(features))
+    return report, _arrays(features)
+
+
+def extract_timeline(job: TimelineJob) -> Iterator[Answer]:
+    """Run preprocessing on a long clip, stretch by stretch.
+
+    Yields:
+        Answers of which the last is the ending; the arrays of a stretch are those of a clip.
+
+    Raises:
+        PreprocessingError: the input is at fault.
+    """
+    from preprocessing.captions import read_captions
+    from preprocessing.clip import DecodeLimits
+    from preprocessing.shared_file import SharedFile
+    from preprocessing.timeline import Progress, Stretch, measure
+
+    try:
+        captions = read_captions(job.transcript, job.transcript_suffix)
+        limits = DecodeLimits(job.max_seconds, job.max_pixels, job.max_streams)
+        for step in measure(SharedFile(job.clip), captions, limits=limits):
+            if isinstance(step, Stretch):
+                words = step.words
+                stretch = {
+                    "start": words.start,
+                    "end": words.end,
+                    "total": step.total,
+                    "text": words.text,
+                    "report": _report(step.features),
+                }
+                yield {"stretch": stretch}, _arrays(step.features)
+            elif isinstance(step, Progress):
+                yield {"progress": asdict(step)}, b""
+            else:
+                yield {"ending": asdict(step)}, b""
+    finally:
+        os.close(job.clip)
+
+
+def _report(features: ClipFeatures) -> dict[str, Any]:
     text, audio, face = features.text, features.audio, features.face
-    report = {
+    return {
         "text": text and {"tokens": text.tokens, "truncated": text.truncated},
         "audio": audio
         and {"seconds": audio.seconds, "level_dbfs": audio.level_dbfs, "silent": audio.silent},
@@ -144,15 +222,21 @@ def extract_clip(job: Job) -> tuple[dict[str, Any], bytes]:
         },
         "cautions": [asdict(caution) for caution in features.cautions],
         "timings_ms": features.timings_ms,
-        "places": _places(transcript, features) if job.explain else None,
-        "tracks": asdict(tracks_of(features)) if job.tracks else None,
     }
+
+
+def _arrays(features: ClipFeatures) -> bytes:
+    from safetensors.numpy import save
+
+    from preprocessing.tensors import to_sample
+
+    sample = to_sample(features, feature_schema_of_workers())
     arrays: dict[str, NDArray[Any]] = {
         "input_ids": sample.input_ids,
         "audio": sample.audio,
         "video": sample.video,
     }
-    return report, save(arrays)
+    return save(arrays)
 
 
 def _places(transcript: str, features: ClipFeatures) -> dict[str, Any]:
@@ -186,6 +270,7 @@ def prepare_worker(face_threads: int = 1) -> None:
 
 def serve(
     channel: socket.socket,
+    files: socket.socket,
     handler: Handler,
     prepare: Callable[[], None] | None,
     limits: WorkerLimits,
@@ -194,11 +279,11 @@ def serve(
 
     The first frame is a JSON object: ``ready`` is the process id, ``unconfined`` what the kernel
     lacks of the sandbox. Every answer is two frames: a `service.reports.Head` as JSON, and the
-    arrays (empty after a failure).
+    arrays (empty where there are none). Files come over `files`.
     """
     # The server decides when a worker ends; a Ctrl-C in its terminal reaches us all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(NICENESS)
+    os.nice(limits.niceness)
     unconfined = _give_up_rights(limits, prepare)
     # A closed channel means that the server is gone, or has no use for this worker any more.
     with contextlib.suppress(EOFError, ConnectionError):
@@ -206,22 +291,29 @@ def serve(
         wire.send(channel, [json.dumps(ready).encode()])
         _silence()
         while True:
-            job = Job.receive(channel)
-            _allow_cpu(limits.cpu_seconds)
-            head, arrays = _answer(handler, job)
-            wire.send(channel, [json.dumps(head).encode(), arrays])
+            job = receive_job(channel, files)
+            for head, arrays in _answers(handler, job, limits):
+                wire.send(channel, [json.dumps(head).encode(), arrays])
 
 
-def _answer(handler: Handler, job: Job) -> tuple[dict[str, Any], bytes]:
+def _answers(handler: Handler, job: Job | TimelineJob, limits: WorkerLimits) -> Iterator[Answer]:
+    """All answers to a job; the last is a report, an ending or a fault."""
+    _allow_cpu(limits.cpu_seconds)
     try:
-        report, arrays = handler(job)
+        found = handler(job)
+        if isinstance(found, tuple):
+            report, arrays = found
+            yield {"report": report}, arrays
+            return
+        for answer in found:
+            yield answer
+            _allow_cpu(limits.cpu_seconds)
     except PreprocessingError as error:
-        return head_of_fault("input", str(error), error.code), b""
+        yield head_of_fault("input", str(error), error.code), b""
     except MemoryError:
-        return head_of_fault("memory", "out of memory"), b""
+        yield head_of_fault("memory", "out of memory"), b""
     except Exception as error:  # noqa: BLE001  the server logs it and answers for it
-        return head_of_fault("bug", "".join(traceback.format_exception(error))[-4000:]), b""
-    return {"report": report}, arrays
+        yield head_of_fault("bug", "".join(traceback.format_exception(error))[-4000:]), b""
 
 
 def _give_up_rights(limits: WorkerLimits, prepare: Callable[[], None] | None) -> list[str]:

@@ -7,17 +7,20 @@ import contextlib
 import json
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 from service import wire
 from service.reports import Head
-from service.worker import Handler, Job, WorkerLimits, serve
+from service.worker import Handler, Job, TimelineJob, WorkerLimits, serve
 
 HEAD_LIMIT = 1024 * 1024
 """Largest JSON head that is read from a worker (bytes)."""
+
+HEADS_LIMIT = 16 * 1024 * 1024
+"""Most bytes of heads that one job is answered with; half an hour of captions takes about 2 MB."""
 
 ARRAYS_LIMIT = 16 * 1024 * 1024
 """Largest sample that is read from a worker (bytes); 50 s of clip are about 100 KB."""
@@ -58,6 +61,7 @@ class WorkerProcess:
         process: ForkServerProcess,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        files: socket.socket,
     ) -> None:
         self.died = asyncio.Event()
         self.pid: int = process.ident or 0
@@ -65,6 +69,7 @@ class WorkerProcess:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._files = files
         self._sentinel = process.sentinel
         asyncio.get_running_loop().add_reader(self._sentinel, self._on_death)
 
@@ -82,19 +87,26 @@ class WorkerProcess:
             WorkerStartError: it died or was not ready in time.
         """
         ours, theirs = socket.socketpair()
+        our_files, their_files = socket.socketpair()
         process = context.Process(
-            target=serve, args=(theirs, handler, prepare, limits), name="worker", daemon=True
+            target=serve,
+            args=(theirs, their_files, handler, prepare, limits),
+            name="worker",
+            daemon=True,
         )
         try:
-            await asyncio.get_running_loop().run_in_executor(_STARTERS, _start, process, theirs)
+            await asyncio.get_running_loop().run_in_executor(
+                _STARTERS, _start, process, (theirs, their_files)
+            )
         except BaseException as error:
             # A process that is forked after all finds its channel closed, and ends.
             ours.close()
+            our_files.close()
             if isinstance(error, (OSError, EOFError)):
                 raise WorkerStartError(f"the fork server does not answer: {error!r}") from error
             raise
         reader, writer = await asyncio.open_unix_connection(sock=ours)
-        worker = cls(process, reader, writer)
+        worker = cls(process, reader, writer, our_files)
         try:
             async with asyncio.timeout(START_SECONDS):
                 ready = json.loads(await wire.receive_async(reader, limit=HEAD_LIMIT))
@@ -113,16 +125,35 @@ class WorkerProcess:
             raise
         return worker
 
-    async def exchange(self, job: Job) -> tuple[Head, bytes]:
-        """Send a job, wait for its answer.
+    async def exchange(
+        self,
+        job: Job | TimelineJob,
+        take: Callable[[Head, bytes], Awaitable[None]] | None = None,
+    ) -> tuple[Head, bytes]:
+        """Send a job, wait for its last answer.
+
+        Args:
+            job: to do.
+            take: is given the answers before the last; the worker waits until it has returned.
 
         Raises:
             asyncio.IncompleteReadError, ConnectionError: the worker died.
-            ValueError: the answer is out of form.
+            ValueError: an answer is out of form.
         """
+        if isinstance(job, TimelineJob):
+            wire.send_file(self._files, job.clip)
         await wire.send_async(self._writer, job.frames())
-        head = Head.model_validate_json(await wire.receive_async(self._reader, limit=HEAD_LIMIT))
-        return head, await wire.receive_async(self._reader, limit=ARRAYS_LIMIT)
+        left = HEADS_LIMIT
+        while True:
+            line = await wire.receive_async(self._reader, limit=min(HEAD_LIMIT, left))
+            left -= len(line)
+            head = Head.model_validate_json(line)
+            arrays = await wire.receive_async(self._reader, limit=ARRAYS_LIMIT)
+            if head.part is None:
+                return head, arrays
+            if take is None:
+                raise ValueError("a clip was answered as a timeline")
+            await take(head, arrays)
 
     async def closed(self) -> int | None:
         """Exit code of a worker that closed its channel; None if it had to be killed."""
@@ -138,6 +169,7 @@ class WorkerProcess:
         if self._process.is_alive():
             self._process.kill()
         self._writer.close()
+        self._files.close()
         await asyncio.to_thread(self._process.join, 5.0)
         self.died.set()
         return self._process.exitcode
@@ -147,8 +179,9 @@ class WorkerProcess:
         self.died.set()
 
 
-def _start(process: ForkServerProcess, theirs: socket.socket) -> None:
+def _start(process: ForkServerProcess, theirs: tuple[socket.socket, ...]) -> None:
     try:
         process.start()
     finally:
-        theirs.close()
+        for end in theirs:
+            end.close()

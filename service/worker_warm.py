@@ -24,7 +24,7 @@ def _warm_up() -> None:
 
     import safetensors.numpy  # noqa: F401
 
-    from preprocessing import audio, face, features, openface_csv, tensors, transcript  # noqa: F401
+    from preprocessing import audio, face, features, openface_csv, tensors, timeline  # noqa: F401
     from service import sandbox, worker
 
     audio.warm_up()

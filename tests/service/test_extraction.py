@@ -7,8 +7,9 @@ import os
 import resource
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ import pytest
 from safetensors.numpy import load, save
 
 from preprocessing.errors import ClipTooLong
+from preprocessing.shared_file import SharedFile
 from service.errors import ClipTooCostly, DecoderCrashed, ExtractionFailed, Overloaded, WorkerFailed
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
-from service.worker import Job, WorkerLimits
+from service.reports import EndingReport, ProgressReport, StretchReport
+from service.worker import Job, TimelineJob, WorkerLimits
 
 MIB = 1024 * 1024
 REPORT: dict[str, Any] = {
@@ -77,14 +80,60 @@ def obey(order: Job) -> tuple[dict[str, Any], bytes]:
     return REPORT, save(arrays)
 
 
+ENDING: dict[str, Any] = {"ending": {"cautions": []}}
+
+
+def obey_in_parts(order: TimelineJob) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Read the file that was handed over, give parts, and then do what the transcript says."""
+    with SharedFile(order.clip).open() as file:
+        content = file.read()
+    os.close(order.clip)
+    command, _, argument = order.transcript.decode().partition(" ")
+    for index in range(int(argument or 3)):
+        stretch = {"start": index, "end": index + 1, "total": 9, "text": "a", "report": REPORT}
+        yield {"stretch": stretch}, content
+        if command == "spin":
+            # Half of what one answer may cost; all of them cost more.
+            until = time.process_time() + 0.5
+            while time.process_time() < until:
+                pass
+    yield {"progress": {"seconds": 5.0, "total": 9.0}}, b""
+    if command == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif command == "refuse":
+        raise ClipTooLong("1801 s")
+    elif command == "bug":
+        raise KeyError("a bug in preprocessing")
+    elif command == "lie":
+        yield {"stretch": {"start": float("nan")}}, b""
+    elif command == "report":
+        yield {"report": REPORT}, b""
+    elif command == "sleep":
+        time.sleep(600)
+    yield ENDING, b""
+
+
+def timeline_job(command: str, file: Any) -> TimelineJob:
+    return TimelineJob(
+        clip=file.fileno(),
+        transcript=command.encode(),
+        transcript_suffix=".vtt",
+        max_seconds=1.0,
+        max_pixels=2,
+        max_streams=3,
+    )
+
+
 @asynccontextmanager
-async def pool(workers: int = 1, queue: int = 2) -> AsyncIterator[ExtractionPool]:
+async def pool(
+    workers: int = 1, queue: int = 2, handler: Any = obey
+) -> AsyncIterator[ExtractionPool]:
     running = ExtractionPool(
         workers=workers,
         limits=WorkerLimits(memory_bytes=200 * MIB, cpu_seconds=1),
         queue_clips=queue,
         metrics=Metrics(),
-        handler=obey,
+        handler=handler,
     )
     running.start()
     try:
@@ -279,3 +328,117 @@ def test_closing_answers_whoever_waits() -> None:
                 assert isinstance(outcome, WorkerFailed)
 
     run(test)
+
+
+def test_a_timeline_is_answered_in_parts_and_its_file_is_handed_over(tmp_path: Path) -> None:
+    clip = tmp_path / "clip"
+    clip.write_bytes(b"content")
+
+    async def test() -> None:
+        async with pool(handler=obey_in_parts) as workers:
+            for _ in range(2):
+                with clip.open("rb") as file:
+                    stream = workers.stream(timeline_job("answer 20", file))
+                    parts = [part async for part in stream]
+                *stretches, (progress, _), (ending, _) = parts
+                assert len(stretches) == 20
+                for index, (stretch, arrays) in enumerate(stretches):
+                    assert isinstance(stretch, StretchReport)
+                    assert stretch.start == index
+                    assert arrays == b"content"
+                assert progress == ProgressReport(seconds=5, total=9)
+                assert ending == EndingReport(cautions=())
+                assert clip not in open_files(workers.worker_pids[0])
+
+    run(test)
+
+
+def open_files(pid: int) -> list[Path]:
+    return [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("command", "error", "replaced"),
+    [
+        ("die", WorkerFailed, "died"),
+        ("lie", WorkerFailed, "bad_answer"),
+        ("bug", ExtractionFailed, None),
+        ("refuse", ClipTooLong, None),
+        ("report", WorkerFailed, "bad_answer"),
+    ],
+)
+def test_a_timeline_that_fails_in_the_middle_gives_what_it_had_and_an_error(
+    tmp_path: Path, command: str, error: type[Exception], replaced: str | None
+) -> None:
+    clip = tmp_path / "clip"
+    clip.write_bytes(b"content")
+
+    async def test() -> None:
+        async with pool(handler=obey_in_parts) as workers:
+            with clip.open("rb") as file:
+                stream = workers.stream(timeline_job(command, file))
+                for _ in range(4):
+                    await anext(stream)
+                with pytest.raises(error):
+                    await anext(stream)
+                again = [part async for part in workers.stream(timeline_job("answer", file))]
+            assert len(again) == 5
+            restarts = [
+                sample.labels["reason"]
+                for metric in workers._metrics.worker_restarts.collect()
+                for sample in metric.samples
+                if sample.value
+            ]
+            assert restarts == ([replaced] if replaced else [])
+
+    run(test)
+
+
+def test_every_stretch_has_the_processor_time_of_a_clip(tmp_path: Path) -> None:
+    clip = tmp_path / "clip"
+    clip.write_bytes(b"content")
+
+    async def test() -> None:
+        async with pool(handler=obey_in_parts) as workers:
+            with clip.open("rb") as file:
+                parts = [part async for part in workers.stream(timeline_job("spin 5", file))]
+            assert len(parts) == 7
+
+    run(test)
+
+
+def test_a_timeline_that_nobody_takes_waits_and_one_that_is_left_frees_its_worker(
+    tmp_path: Path,
+) -> None:
+    clip = tmp_path / "clip"
+    clip.write_bytes(bytes(MIB))
+
+    async def test() -> None:
+        async with pool(handler=obey_in_parts) as workers:
+            with clip.open("rb") as file:
+                async with aclosing(workers.stream(timeline_job("answer 50", file))) as stream:
+                    await anext(stream)
+                    (pid,) = workers.worker_pids
+                    status = Path(f"/proc/{pid}/stat")
+                    await until(lambda: status.read_text().rpartition(")")[2].split()[0] == "S")
+                    assert workers.waiting == 0
+                waiting = workers.stream(timeline_job("sleep", file))
+                await anext(waiting)
+                await waiting.aclose()
+                parts = [part async for part in workers.stream(timeline_job("answer", file))]
+                assert len(parts) == 5
+
+    run(test)
+
+
+def test_a_clip_is_not_answered_in_parts() -> None:
+    async def test() -> None:
+        async with pool(handler=in_parts) as workers:
+            with pytest.raises(WorkerFailed):
+                await workers.extract(job("answer"))
+
+    run(test)
+
+
+def in_parts(_: Job) -> Iterator[tuple[dict[str, Any], bytes]]:
+    yield {"progress": {"seconds": 5.0, "total": 9.0}}, b""

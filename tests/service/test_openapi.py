@@ -15,9 +15,11 @@ from service.openapi import (
     JOB_ROUTES,
     NEW_JOB_EXAMPLE,
     PREDICT_EXAMPLE,
+    PREDICT_ONLY,
+    TIMELINE_ONLY,
 )
 from service.problems import Problem
-from service.schemas import Job, PredictResponse
+from service.schemas import Job, PredictResponse, TimelineResponse
 from service.settings import Settings
 
 
@@ -35,7 +37,7 @@ def test_the_example_answer_is_an_answer() -> None:
 def test_every_error_is_documented_with_an_example_of_its_shape(document: dict[str, Any]) -> None:
     by_code = {row.code: row.status for row in ANSWERS.values()}
     shown = set()
-    for path in ("/predict", *JOB_ROUTES):
+    for path in ("/predict", "/timeline", *JOB_ROUTES):
         for operation in document["paths"][path].values():
             responses = operation["responses"]
             for status, response in responses.items():
@@ -55,13 +57,26 @@ def test_every_error_is_documented_with_an_example_of_its_shape(document: dict[s
     everything = {row.code for row in ANSWERS.values() if row.status != CLIENT_GONE}
     # What only becomes of a job that was accepted is shown in none of the refusals.
     assert {code for _, code in shown} == everything - {"job_abandoned"}
-    assert {code for path, code in shown if path == "/predict"} == everything - JOB_ONLY
+    plain = everything - JOB_ONLY
+    by_path = {
+        path: {code for where, code in shown if where == path} for path in ("/predict", "/timeline")
+    }
+    assert by_path["/predict"] == plain - TIMELINE_ONLY
+    assert by_path["/timeline"] == plain - PREDICT_ONLY
 
 
 def test_the_success_has_schema_and_example(document: dict[str, Any]) -> None:
     content = document["paths"]["/predict"]["post"]["responses"]["200"]["content"]
     assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/PredictResponse"}
     assert content["application/json"]["example"] == PREDICT_EXAMPLE
+
+
+def test_a_timeline_has_schema_example_and_pictures(document: dict[str, Any]) -> None:
+    content = document["paths"]["/timeline"]["post"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "image/svg+xml", "image/png"}
+    schema = {"$ref": "#/components/schemas/TimelineResponse"}
+    assert content["application/json"]["schema"] == schema
+    TimelineResponse.model_validate(content["application/json"]["example"])
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
