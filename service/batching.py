@@ -65,7 +65,8 @@ class Batcher:
         queue_clips: most clips that wait; more are refused.
         metrics: batch sizes and stage times.
         on_poison: called with the error if the device is lost for this process.
-        expecting: whether another clip may come soon; where none can, nobody waits for it.
+        patience: by how much `wait_ms` is multiplied now: 0 where no other clip can come, more than
+            1 where many will.
     """
 
     def __init__(
@@ -78,11 +79,11 @@ class Batcher:
         queue_clips: int,
         metrics: Metrics,
         on_poison: Callable[[Exception], None],
-        expecting: Callable[[], bool] = lambda: True,
+        patience: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._predict = predict
         self._explain = explain
-        self._expecting = expecting
+        self._patience = patience
         self._batch_clips = batch_clips
         self._wait_seconds = wait_ms / 1000
         self._queue_clips = queue_clips
@@ -165,9 +166,9 @@ class Batcher:
         while not self._entries:
             self._arrival.clear()
             await self._arrival.wait()
-        until = self._entries[0].queued + self._wait_seconds
-        while len(self._entries) < self._batch_clips and self._expecting():
-            left = until - time.perf_counter()
+        first = self._entries[0].queued
+        while len(self._entries) < self._batch_clips:
+            left = first + self._patience() * self._wait_seconds - time.perf_counter()
             if left <= 0:
                 break
             self._arrival.clear()

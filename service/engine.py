@@ -51,6 +51,10 @@ RETRY_WHILE_LOADING_SECONDS = 5
 """Retry-After of a request that comes before the service is ready (s)."""
 
 
+PATIENCE_UNDER_LOAD = 25.0
+"""While clips wait for a worker, seconds long, one more tenth makes the model's batches larger."""
+
+
 class Engine:
     """The parts that answer a clip, and whether they can.
 
@@ -398,7 +402,7 @@ class Engine:
             queue_clips=self.settings.batch_queue_clips,
             metrics=self.metrics,
             on_poison=self._on_poison,
-            expecting=lambda: self.pool.busy > 0,
+            patience=self._patience,
         )
         log.info(
             "the model is loaded",
@@ -407,6 +411,11 @@ class Engine:
             device=str(predictor.device),
             seconds=round(time.perf_counter() - started, 1),
         )
+
+    def _patience(self) -> float:
+        if self.pool.waiting:
+            return PATIENCE_UNDER_LOAD
+        return 1.0 if self.pool.busy else 0.0
 
     def _answer_cache(self, predictor: Predictor) -> AnswerCache[tuple[Report, Scored]] | None:
         settings = self.settings

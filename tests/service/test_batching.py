@@ -63,7 +63,7 @@ def run(
     wait_ms: float = 20,
     batch_clips: int = 4,
     queue_clips: int = 8,
-    expecting: Callable[[], bool] = lambda: True,
+    patience: Callable[[], float] = lambda: 1.0,
 ) -> None:
     async def running() -> None:
         model, poison = Model(), list[Exception]()
@@ -75,7 +75,7 @@ def run(
             queue_clips=queue_clips,
             metrics=Metrics(),
             on_poison=poison.append,
-            expecting=expecting,
+            patience=patience,
         )
         async with asyncio.timeout(60):
             await test(batcher, model, poison)  # type: ignore[misc]
@@ -109,7 +109,18 @@ def test_nobody_waits_for_a_clip_that_cannot_come() -> None:
         assert model.batches == [1]
 
     # An hour is longer than the test may take.
-    run(test, wait_ms=3_600_000, expecting=lambda: False)
+    run(test, wait_ms=3_600_000, patience=lambda: 0.0)
+
+
+def test_under_load_a_batch_waits_longer() -> None:
+    async def test(batcher: Batcher, model: Model, _: object) -> None:
+        first = asyncio.create_task(batcher.score(sample(1)))
+        await asyncio.sleep(0.1)
+        await asyncio.gather(first, *[batcher.score(sample(n)) for n in (2, 3, 4)])
+        assert model.batches == [4]
+
+    # By itself the first would have been gone after a millisecond; a full batch waits no longer.
+    run(test, wait_ms=1, patience=lambda: 3_600_000)
 
 
 def test_an_explanation_is_made_alone_after_a_batch_and_others_do_not_wait_for_the_next() -> None:
