@@ -14,24 +14,44 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from io import SEEK_END, BytesIO
+from itertools import count
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, BinaryIO, Literal, ParamSpec, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Update, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from service.errors import IdempotencyKeyReused, JobStoreFull, JobStoreUnavailable, Overloaded
 from service.job_tables import CONNECTIONS, JOBS, METADATA, PARTS, connect
-from service.uploads import Upload
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 FINISHED: tuple[State, ...] = ("done", "failed", "cancelled")
 OPEN: tuple[State, ...] = ("queued", "running")
+
+PIECE_BYTES = 1024 * 1024
+"""Uploads are kept in pieces of this size (bytes), so that memory does not grow with them."""
+
+RESERVE_BYTES = 8 * PIECE_BYTES
+"""Room on the disk that uploads leave free (bytes): ends and deletions need some."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +78,23 @@ class NewJob:
     idempotency_key: str | None
     fingerprint: str
     callback_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """What a job is about.
+
+    Attributes:
+        video: the clip in an open file.
+        transcript: bytes of the transcript.
+        transcript_suffix: as of a file's name, e.g. ``".srt"``.
+        openface: bytes of an OpenFace CSV, or None.
+    """
+
+    video: BinaryIO
+    transcript: bytes
+    transcript_suffix: str
+    openface: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +214,25 @@ class JobStore:
 
         Raises:
             Overloaded: too many jobs, or uploads, wait.
+            JobStoreFull: there is no room on the disk.
         """
         with self._engine.begin() as connection:
             self._check_room(connection, upload_bytes)
 
     def _check_room(self, connection: Connection, upload_bytes: int) -> None:
-        count, held = connection.execute(
+        jobs, held = connection.execute(
             select(func.count(), func.coalesce(func.sum(JOBS.c.upload_bytes), 0)).where(
                 JOBS.c.state.in_(OPEN)
             )
         ).one()
-        if count >= self._most_jobs or held + upload_bytes > self._most_bytes:
-            raise Overloaded(f"{count} jobs are queued or running, and there is no room for more.")
+        if jobs >= self._most_jobs or held + upload_bytes > self._most_bytes:
+            raise Overloaded(f"{jobs} jobs are queued or running, and there is no room for more.")
+        if self.embedded:
+            free = shutil.disk_usage(self._directory).free
+            if free < upload_bytes + RESERVE_BYTES:
+                raise JobStoreFull("The disk that keeps the jobs is full.")
 
-    def add(self, job: NewJob, upload: Upload) -> JobRecord:
+    def add(self, job: NewJob, upload: StoredUpload) -> JobRecord:
         """Accept a job: when this returns, it is on the disk.
 
         Returns:
@@ -198,20 +240,21 @@ class JobStore:
 
         Raises:
             IdempotencyKeyReused: the key named another body before.
-            Overloaded: see `check_room`.
+            Overloaded, JobStoreFull: see `check_room`.
         """
         try:
             with self._engine.begin() as connection:
                 if (known := self._known(connection, job)) is not None:
                     return known
-                parts = _parts_of(upload)
-                size = sum(map(len, parts.values()))
+                size = upload.video.seek(0, SEEK_END)
                 self._check_room(connection, size)
-                connection.execute(JOBS.insert().values(**_row(job, upload, size)))
-                connection.execute(
-                    PARTS.insert(),
-                    [{"job_id": job.id, "name": n, "content": c} for n, c in parts.items()],
-                )
+                connection.execute(insert(JOBS).values(**_row(job, upload, size)))
+                for name, number, content in _parts_of(upload):
+                    connection.execute(
+                        insert(PARTS).values(
+                            job_id=job.id, name=name, number=number, content=content
+                        )
+                    )
                 return _record(connection, JOBS.c.id == job.id)
         except IntegrityError:
             # Another replica was given the same key at the same time.
@@ -257,8 +300,9 @@ class JobStore:
             if not cancelled:
                 connection.execute(delete(JOBS).where(this))
                 return None
-            connection.execute(delete(PARTS).where(PARTS.c.job_id == job.id))
-            return _record(connection, this)
+            found = _record(connection, this)
+        self._drop_uploads()
+        return found
 
     def claim(self) -> JobRecord | None:
         """Take the oldest job that waits, or that a vanished process held."""
@@ -290,24 +334,49 @@ class JobStore:
             ).rowcount
             return _record(connection, JOBS.c.id == found.id) if taken else None
 
-    def upload(self, job: JobRecord) -> Upload | None:
-        """What a job is about; None if it was cancelled meanwhile."""
+    def upload(self, job: JobRecord, video: BinaryIO) -> StoredUpload | None:
+        """What a job is about, its clip written to a file; None if it was cancelled meanwhile."""
+        for piece in self._pieces(job, "video"):
+            video.write(piece)
+        video.flush()
         with self._engine.begin() as connection:
-            rows = connection.execute(
-                select(PARTS.c.name, PARTS.c.content).where(PARTS.c.job_id == job.id)
-            ).all()
-            suffix = connection.scalar(select(JOBS.c.transcript_suffix).where(JOBS.c.id == job.id))
-        parts = {name: bytes(content) for name, content in rows}
-        if suffix is None or "video" not in parts:
-            return None
-        return Upload(
-            video=parts["video"],
-            transcript=parts["transcript"],
-            transcript_suffix=suffix,
-            openface=parts.get("openface"),
-            explain="explain" in parts,
-            tracks="tracks" in parts,
-        )
+            suffix = connection.scalar(
+                select(JOBS.c.transcript_suffix).where(
+                    JOBS.c.id == job.id, JOBS.c.state == "running"
+                )
+            )
+        transcript = b"".join(self._pieces(job, "transcript"))
+        openface = b"".join(self._pieces(job, "openface"))
+        return None if suffix is None else StoredUpload(video, transcript, suffix, openface or None)
+
+    def _pieces(self, job: JobRecord, name: str) -> Iterator[bytes]:
+        for number in count():
+            with self._engine.begin() as connection:
+                content: bytes | None = connection.scalar(
+                    select(PARTS.c.content).where(
+                        PARTS.c.job_id == job.id, PARTS.c.name == name, PARTS.c.number == number
+                    )
+                )
+            if content is None:
+                return
+            yield content
+
+    def _drop_uploads(self) -> None:
+        """Delete the uploads of all jobs that need them no more.
+
+        Piece by piece, because a deletion needs as much room on the disk as what is deleted, and
+        others wait for the store meanwhile.
+        """
+        needed = select(JOBS.c.id).where(JOBS.c.state.in_(OPEN))
+        key = (PARTS.c.job_id, PARTS.c.name, PARTS.c.number)
+        while True:
+            with self._engine.begin() as connection:
+                found = connection.execute(
+                    select(*key).where(PARTS.c.job_id.not_in(needed)).limit(1)
+                ).one_or_none()
+                if found is None:
+                    return
+                connection.execute(delete(PARTS).where(tuple_(*key) == tuple(found)))
 
     def renew(self, job: JobRecord, progress: float) -> bool:
         """Renew the lease; False if the job is this holder's no more."""
@@ -330,10 +399,9 @@ class JobStore:
             values["progress"] = 1.0
         if job.callback_url is not None:
             values["callback_due"] = time.time()
-        with self._engine.begin() as connection:
-            if not connection.execute(_held(job).values(**values)).rowcount:
-                return False
-            connection.execute(delete(PARTS).where(PARTS.c.job_id == job.id))
+        if not self._change(job, values):
+            return False
+        self._drop_uploads()
         return True
 
     def _end(self, state: State) -> dict[str, Any]:
@@ -388,12 +456,12 @@ class JobStore:
         """
         with self._engine.begin() as connection:
             connection.execute(delete(JOBS).where(_expired()))
-            connection.execute(delete(PARTS).where(PARTS.c.job_id.not_in(select(JOBS.c.id))))
             rows = connection.execute(
                 select(JOBS.c.state, func.count())
                 .where(JOBS.c.state.in_(OPEN))
                 .group_by(JOBS.c.state)
             ).all()
+        self._drop_uploads()
         counts: dict[str, int] = dict.fromkeys(OPEN, 0)
         counts.update((state, count) for state, count in rows)
         return counts
@@ -409,7 +477,7 @@ def _failure(error: Exception) -> JobStoreFull | JobStoreUnavailable:
     return JobStoreUnavailable("The store of the jobs cannot be used now.", retry_after_seconds=5)
 
 
-def _row(job: NewJob, upload: Upload, size: int) -> dict[str, Any]:
+def _row(job: NewJob, upload: StoredUpload, size: int) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind,
@@ -429,11 +497,15 @@ def _row(job: NewJob, upload: Upload, size: int) -> dict[str, Any]:
     }
 
 
-def _parts_of(upload: Upload) -> dict[str, bytes]:
-    parts = {"video": upload.video, "transcript": upload.transcript}
+def _parts_of(upload: StoredUpload) -> Iterator[tuple[str, int, bytes]]:
+    """Name, number and content of each piece."""
+    files = {"video": upload.video, "transcript": BytesIO(upload.transcript)}
     if upload.openface is not None:
-        parts["openface"] = upload.openface
-    return parts | dict.fromkeys(upload.wishes, b"true")
+        files["openface"] = BytesIO(upload.openface)
+    for name, file in files.items():
+        file.seek(0)
+        for number, content in enumerate(iter(partial(file.read, PIECE_BYTES), b"")):
+            yield name, number, content
 
 
 def _held(job: JobRecord) -> Update:

@@ -66,6 +66,7 @@ PARTS = Table(
     METADATA,
     Column("job_id", String(64), primary_key=True),
     Column("name", String(16), primary_key=True),
+    Column("number", Integer, primary_key=True),
     Column("content", LargeBinary, nullable=False),
 )
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,24 @@ import pytest
 from sqlalchemy import event
 
 from service.errors import IdempotencyKeyReused, JobStoreFull, JobStoreUnavailable, Overloaded
-from service.job_store import JobStore, NewJob
+from service.job_store import PIECE_BYTES, RESERVE_BYTES, JobRecord, JobStore, NewJob, StoredUpload
 from service.job_tables import METADATA
-from service.uploads import Upload
 from tests.service.postgres import postgres
 from tests.service.running import CHECKPOINT, Service
 from tests.service.test_jobs import accepted, begun, finished
 
-UPLOAD = Upload(b"clip" * 5000, b"words", ".srt", b"columns")
+CLIP = b"clip" * 5000
+
+
+def upload(video: bytes = CLIP, openface: bytes | None = b"columns") -> StoredUpload:
+    return StoredUpload(BytesIO(video), b"words", ".srt", openface)
+
+
+def read(store: JobStore, job: JobRecord) -> tuple[bytes, StoredUpload] | None:
+    file = BytesIO()
+    found = store.upload(job, file)
+    return None if found is None else (file.getvalue(), found)
+
 
 Connect = Callable[..., JobStore]
 """Opens the store of a test, each time as another process would."""
@@ -67,25 +80,41 @@ def new(identity: str, key: str | None = None, fingerprint: str = "f", owner: st
     return NewJob(identity, "predict", owner, "request", key, fingerprint, None)
 
 
-def test_an_upload_comes_back_as_it_was_and_goes_with_its_job(connect: Connect) -> None:
+@pytest.mark.parametrize("openface", [b"columns", None])
+@pytest.mark.parametrize("size", [1, PIECE_BYTES, 2 * PIECE_BYTES + 7])
+def test_an_upload_comes_back_as_it_was_and_goes_with_its_job(
+    connect: Connect, size: int, openface: bytes | None
+) -> None:
     one, other = connect(), connect()
-    one.add(new("a"), UPLOAD)
+    video = os.urandom(size)
+    one.add(new("a"), upload(video, openface))
+    one.add(new("b"), upload())
     job = other.claim()
     assert job is not None
-    assert one.upload(job) == UPLOAD
+    read_back = read(one, job)
+    assert read_back is not None
+    content, found = read_back
+    assert content == video
+    assert (found.transcript, found.transcript_suffix) == (b"words", ".srt")
+    assert found.openface == openface
     assert other.finish(job, result='{"score": 1}')
-    assert one.upload(job) is None
-    found = one.get("a", "")
-    assert found is not None
-    assert (found.state, found.progress, found.result) == ("done", 1.0, '{"score": 1}')
+    assert read(one, job) is None
+    record = one.get("a", "")
+    assert record is not None
+    assert (record.state, record.progress, record.result) == ("done", 1.0, '{"score": 1}')
     assert one.get("a", "somebody else") is None
+    second = one.claim()
+    assert second is not None
+    kept = read(other, second)
+    assert kept is not None
+    assert kept[0] == CLIP
 
 
 def test_each_job_is_taken_once_and_the_oldest_first(connect: Connect) -> None:
     stores = [connect() for _ in range(3)]
     names = [f"job-{number:02}" for number in range(30)]
     for name in names:
-        stores[0].add(new(name), UPLOAD)
+        stores[0].add(new(name), upload())
     first = stores[1].claim()
     assert first is not None
     assert first.id == names[0]
@@ -105,7 +134,7 @@ def test_each_job_is_taken_once_and_the_oldest_first(connect: Connect) -> None:
 
 def test_what_a_vanished_holder_had_is_taken_again_and_has_one_result(connect: Connect) -> None:
     store = connect(lease_seconds=0.3)
-    store.add(new("a"), UPLOAD)
+    store.add(new("a"), upload())
     lost = store.claim()
     assert lost is not None
     assert store.renew(lost, 0.5)
@@ -126,7 +155,7 @@ def test_what_a_vanished_holder_had_is_taken_again_and_has_one_result(connect: C
 
 def test_a_released_job_is_no_crash_unless_it_is_said_to_be(connect: Connect) -> None:
     store = connect()
-    store.add(new("a"), UPLOAD)
+    store.add(new("a"), upload())
     for crashed, crashes in ((False, 0), (True, 1), (False, 1)):
         job = store.claim()
         assert job is not None
@@ -138,7 +167,7 @@ def test_a_released_job_is_no_crash_unless_it_is_said_to_be(connect: Connect) ->
 
 def test_a_cancelled_job_is_its_holder_s_no_more(connect: Connect) -> None:
     store = connect()
-    store.add(new("a"), UPLOAD)
+    store.add(new("a"), upload())
     job = store.claim()
     assert job is not None
     cancelled = store.cancel_or_forget(job)
@@ -146,37 +175,37 @@ def test_a_cancelled_job_is_its_holder_s_no_more(connect: Connect) -> None:
     assert cancelled.state == "cancelled"
     assert not store.renew(job, 0.5)
     assert not store.finish(job, result="{}")
-    assert store.upload(job) is None
+    assert read(store, job) is None
     assert store.cancel_or_forget(job) is None
     assert store.get("a", "") is None
 
 
 def test_a_key_stands_for_one_job_of_one_owner(connect: Connect) -> None:
     store = connect(most_jobs=3)
-    assert store.add(new("a", "key"), UPLOAD).id == "a"
-    assert store.add(new("b", "key"), UPLOAD).id == "a"
-    assert store.add(new("c", "key", owner="other"), UPLOAD).id == "c"
+    assert store.add(new("a", "key"), upload()).id == "a"
+    assert store.add(new("b", "key"), upload()).id == "a"
+    assert store.add(new("c", "key", owner="other"), upload()).id == "c"
     with pytest.raises(IdempotencyKeyReused):
-        store.add(new("d", "key", fingerprint="g"), UPLOAD)
+        store.add(new("d", "key", fingerprint="g"), upload())
 
     def add(number: int) -> str:
-        return store.add(new(f"e{number}", "at once"), UPLOAD).id
+        return store.add(new(f"e{number}", "at once"), upload()).id
 
     with ThreadPoolExecutor(4) as threads:
         assert len(set(threads.map(add, range(8)))) == 1
     # Full, and a repeated request is still answered.
-    assert store.add(new("f", "key"), UPLOAD).id == "a"
+    assert store.add(new("f", "key"), upload()).id == "a"
     with pytest.raises(Overloaded):
-        store.add(new("f"), UPLOAD)
+        store.add(new("f"), upload())
 
 
 def test_room_is_bounded_by_jobs_and_by_bytes(connect: Connect) -> None:
     store = connect(most_jobs=2, most_bytes=50_000)
-    store.add(new("a"), UPLOAD)
+    store.add(new("a"), upload())
     store.check_room()
     with pytest.raises(Overloaded):
-        store.add(new("b"), replace(UPLOAD, video=bytes(40_000)))
-    store.add(new("c"), UPLOAD)
+        store.add(new("b"), upload(bytes(40_000)))
+    store.add(new("c"), upload())
     with pytest.raises(Overloaded):
         store.check_room()
     job = store.claim()
@@ -187,20 +216,20 @@ def test_room_is_bounded_by_jobs_and_by_bytes(connect: Connect) -> None:
 
 def test_what_has_expired_is_forgotten_with_its_key(connect: Connect) -> None:
     store = connect(keep_seconds=0.2)
-    store.add(new("a", "key"), UPLOAD)
+    store.add(new("a", "key"), upload())
     job = store.claim()
     assert job is not None
     store.finish(job, result="{}")
     assert store.get("a", "") is not None
     time.sleep(0.3)
     assert store.get("a", "") is None
-    assert store.add(new("b", "key", fingerprint="g"), UPLOAD).id == "b"
+    assert store.add(new("b", "key", fingerprint="g"), upload()).id == "b"
     assert store.sweep() == {"queued": 1, "running": 0}
 
 
 def test_callbacks_are_due_until_they_are_settled(connect: Connect) -> None:
     store = connect()
-    store.add(replace(new("a"), callback_url="https://a.example"), UPLOAD)
+    store.add(replace(new("a"), callback_url="https://a.example"), upload())
     job = store.claim()
     assert job is not None
     assert store.take_callback((0.0,)) is None
@@ -211,7 +240,7 @@ def test_callbacks_are_due_until_they_are_settled(connect: Connect) -> None:
         assert (due.id, due.callback_tries, due.state) == ("a", tries, "failed")
     # No pause is left after the last try.
     assert store.take_callback((0.0,)) is None
-    store.add(replace(new("b"), callback_url="https://a.example"), UPLOAD)
+    store.add(replace(new("b"), callback_url="https://a.example"), upload())
     job = store.claim()
     assert job is not None
     store.finish(job, result="{}")
@@ -224,15 +253,15 @@ def test_callbacks_are_due_until_they_are_settled(connect: Connect) -> None:
 def test_a_deleted_clip_leaves_nothing_in_the_file(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.create()
-    store.add(new("a"), UPLOAD)
+    store.add(new("a"), upload())
     files = list((tmp_path / "jobs").iterdir())
-    assert any(UPLOAD.video[:4000] in file.read_bytes() for file in files)
+    assert any(CLIP[:4000] in file.read_bytes() for file in files)
     job = store.claim()
     assert job is not None
     store.finish(job, result="{}")
     for file in (tmp_path / "jobs").iterdir():
         assert b"clipclip" not in file.read_bytes()
-        assert file.stat().st_size < len(UPLOAD.video) + 40_000
+        assert file.stat().st_size < len(CLIP) + 40_000
     store.close()
 
 
@@ -244,16 +273,29 @@ def test_a_full_disk_refuses_a_job_and_harms_no_other(tmp_path: Path) -> None:
 
     event.listen(store._engine, "connect", little_room)
     store.create()
-    store.add(new("a"), UPLOAD)
+    store.add(new("a"), upload())
 
     async def add() -> None:
-        await store.call(store.add, new("b"), replace(UPLOAD, video=bytes(500_000)))
+        await store.call(store.add, new("b"), upload(bytes(500_000)))
 
     with pytest.raises(JobStoreFull):
         asyncio.run(add())
     assert store.get("b", "") is None
-    store.add(new("c"), UPLOAD)
+    store.add(new("c"), upload())
     assert store.sweep() == {"queued": 2, "running": 0}
+    store.close()
+
+
+def test_some_room_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened(tmp_path)
+    store.create()
+    usage = shutil.disk_usage(tmp_path)
+    little = type(usage)(usage.total, usage.used, RESERVE_BYTES + len(CLIP))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: little)
+    store.check_room()
+    store.add(new("a"), upload())
+    with pytest.raises(JobStoreFull):
+        store.add(new("b"), upload(CLIP + b"more"))
     store.close()
 
 
