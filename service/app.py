@@ -23,7 +23,7 @@ from service.health import health_router, service_version
 from service.job_kinds import job_kinds
 from service.job_runner import JobRunner
 from service.job_store import JobStore
-from service.jobs import jobs_router
+from service.jobs import JOBS_PATH, jobs_router
 from service.metrics import Metrics
 from service.openapi import openapi_of
 from service.pages import add_page
@@ -99,18 +99,18 @@ def create_app(settings: Settings, *, on_fatal: Callable[[], None] = lambda: Non
         HTTPException,
     ):
         app.add_exception_handler(kind, problems.answer)
+    # A job may be a timeline; of which kind it is stands somewhere in its body.
+    for_long_clips = BodyLimit(
+        max(settings.max_upload_bytes, settings.max_timeline_upload_bytes),
+        settings.max_timeline_held_bytes,
+        settings.timeline_upload_seconds,
+    )
     app.add_middleware(
         BodyLimits,
         usual=BodyLimit(
             settings.max_upload_bytes, settings.max_held_bytes, settings.upload_timeout_seconds
         ),
-        of_path={
-            TIMELINE_PATH: BodyLimit(
-                settings.max_timeline_upload_bytes,
-                settings.max_timeline_held_bytes,
-                settings.timeline_upload_seconds,
-            )
-        },
+        of_path={TIMELINE_PATH: for_long_clips, JOBS_PATH: for_long_clips},
         metrics=metrics,
     )
     app.add_middleware(problems.AnswerUnexpected)

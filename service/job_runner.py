@@ -25,6 +25,7 @@ from service.job_kinds import Kind, Progress
 from service.job_store import JobRecord, JobStore
 from service.problems import problem
 from service.telemetry import bind_request_id
+from service.uploads import file_in_memory
 from service.waiting import within
 
 log = structlog.stdlib.get_logger(__name__)
@@ -65,7 +66,7 @@ class JobRunner:
         self._settings = engine.settings
         self._metrics = engine.metrics
         self._tasks: list[asyncio.Task[None]] = []
-        self._arrival = asyncio.Event()
+        self._arrivals = {name: asyncio.Event() for name in kinds}
         self._news: dict[str, asyncio.Event] = {}
         self._seconds_a_job = 5.0
         self._reachable = True
@@ -73,8 +74,9 @@ class JobRunner:
     def start(self) -> None:
         """Begin, in the background."""
         self._tasks = [asyncio.create_task(self._upkeep()), asyncio.create_task(self._tell())]
-        for _ in range(self._settings.jobs_at_once):
-            self._tasks.append(asyncio.create_task(self._work()))
+        for kind in self.kinds.values():
+            for _ in range(self._settings.jobs_at_once):
+                self._tasks.append(asyncio.create_task(self._work(kind)))
 
     async def close(self) -> None:
         """Stop; what is running goes back into the store."""
@@ -82,9 +84,9 @@ class JobRunner:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def accepted(self) -> None:
+    def accepted(self, kind: str) -> None:
         """There is a new job: do not wait for the next look."""
-        self._arrival.set()
+        self._arrivals[kind].set()
 
     def cancelled(self, identity: str) -> None:
         """A job was cancelled: if it runs here, see it at once."""
@@ -137,12 +139,12 @@ class JobRunner:
                 log.exception("a callback could not be made")
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _work(self) -> None:
+    async def _work(self, kind: Kind) -> None:
         while True:
             try:
                 job = None
-                if not self._engine.reasons() and not self._engine.pool.full:
-                    job = await self._claim()
+                if not self._engine.reasons() and not kind.pool.full:
+                    job = await self._claim(kind)
                 if job is not None:
                     await self._run(job)
                     continue
@@ -150,12 +152,12 @@ class JobRunner:
                 # Whatever it is, it must not end the work on all other jobs.
                 log.exception("a job could not be worked on")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._arrival.wait(), POLL_SECONDS)
-            self._arrival.clear()
+                await asyncio.wait_for(self._arrivals[kind.name].wait(), POLL_SECONDS)
+            self._arrivals[kind.name].clear()
 
-    async def _claim(self) -> JobRecord | None:
+    async def _claim(self, kind: Kind) -> JobRecord | None:
         """Take a job; one that is taken while this is cancelled, or too late, is put back."""
-        claiming = asyncio.ensure_future(self._store.call(self._store.claim))
+        claiming = asyncio.ensure_future(self._store.call(self._store.claim, kind.name))
         try:
             job = await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -237,17 +239,20 @@ class JobRunner:
             raise JobAbandoned(
                 f"The service stopped {job.crashes} times while it worked on this job."
             )
-        upload = await self._store.call(self._store.upload, job)
-        if upload is None:
-            raise asyncio.CancelledError
-        run = self.kinds[job.kind]
-        for tries_left in reversed(range(WORKER_TRIES)):
-            try:
-                answer = await within(self._settings.job_deadline_seconds, run(upload, progress))
-                return answer.model_dump_json(by_alias=True)
-            except WorkerFailed:
-                if not tries_left or self._engine.draining:
-                    raise
+        with file_in_memory() as video:
+            upload = await self._store.call(self._store.upload, job, video)
+            if upload is None:
+                raise asyncio.CancelledError
+            run = self.kinds[job.kind].run
+            for tries_left in reversed(range(WORKER_TRIES)):
+                try:
+                    answer = await within(
+                        self._settings.job_deadline_seconds, run(upload, progress)
+                    )
+                    return answer.model_dump_json(by_alias=True)
+                except WorkerFailed:
+                    if not tries_left or self._engine.draining:
+                        raise
         raise RuntimeError("unreachable: the last try returns or raises")
 
     async def _conclude(self, job: JobRecord, working: asyncio.Task[str]) -> None:

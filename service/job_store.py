@@ -42,10 +42,14 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from service.errors import IdempotencyKeyReused, JobStoreFull, JobStoreUnavailable, Overloaded
 from service.job_tables import CONNECTIONS, JOBS, METADATA, PARTS, connect
+from service.uploads import JobUpload
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 FINISHED: tuple[State, ...] = ("done", "failed", "cancelled")
 OPEN: tuple[State, ...] = ("queued", "running")
+
+SMALL_PARTS = ("transcript", "openface", "explain", "tracks")
+"""All of an upload but the clip."""
 
 PIECE_BYTES = 1024 * 1024
 """Uploads are kept in pieces of this size (bytes), so that memory does not grow with them."""
@@ -78,23 +82,6 @@ class NewJob:
     idempotency_key: str | None
     fingerprint: str
     callback_url: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredUpload:
-    """What a job is about.
-
-    Attributes:
-        video: the clip in an open file.
-        transcript: bytes of the transcript.
-        transcript_suffix: as of a file's name, e.g. ``".srt"``.
-        openface: bytes of an OpenFace CSV, or None.
-    """
-
-    video: BinaryIO
-    transcript: bytes
-    transcript_suffix: str
-    openface: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +219,7 @@ class JobStore:
             if free < upload_bytes + RESERVE_BYTES:
                 raise JobStoreFull("The disk that keeps the jobs is full.")
 
-    def add(self, job: NewJob, upload: StoredUpload) -> JobRecord:
+    def add(self, job: NewJob, upload: JobUpload) -> JobRecord:
         """Accept a job: when this returns, it is on the disk.
 
         Returns:
@@ -304,14 +291,14 @@ class JobStore:
         self._drop_uploads()
         return found
 
-    def claim(self) -> JobRecord | None:
-        """Take the oldest job that waits, or that a vanished process held."""
+    def claim(self, kind: str) -> JobRecord | None:
+        """Take the oldest job of a kind that waits, or that a vanished process held."""
         now = time.time()
         lost = (JOBS.c.state == "running") & (JOBS.c.lease_until < now)
         with self._engine.begin() as connection:
             found = connection.execute(
                 select(JOBS.c.id, JOBS.c.attempt, JOBS.c.state, JOBS.c.crashes)
-                .where(or_(JOBS.c.state == "queued", lost))
+                .where(JOBS.c.kind == kind, or_(JOBS.c.state == "queued", lost))
                 .order_by(JOBS.c.created)
                 .limit(1)
                 # Replicas do not wait for each other's choice. SQLite, with one writer, ignores it.
@@ -334,7 +321,7 @@ class JobStore:
             ).rowcount
             return _record(connection, JOBS.c.id == found.id) if taken else None
 
-    def upload(self, job: JobRecord, video: BinaryIO) -> StoredUpload | None:
+    def upload(self, job: JobRecord, video: BinaryIO) -> JobUpload | None:
         """What a job is about, its clip written to a file; None if it was cancelled meanwhile."""
         for piece in self._pieces(job, "video"):
             video.write(piece)
@@ -345,9 +332,17 @@ class JobStore:
                     JOBS.c.id == job.id, JOBS.c.state == "running"
                 )
             )
-        transcript = b"".join(self._pieces(job, "transcript"))
-        openface = b"".join(self._pieces(job, "openface"))
-        return None if suffix is None else StoredUpload(video, transcript, suffix, openface or None)
+        if suffix is None:
+            return None
+        small = {name: b"".join(self._pieces(job, name)) for name in SMALL_PARTS}
+        return JobUpload(
+            video=video,
+            transcript=small["transcript"],
+            transcript_suffix=suffix,
+            openface=small["openface"] or None,
+            explain=bool(small["explain"]),
+            tracks=bool(small["tracks"]),
+        )
 
     def _pieces(self, job: JobRecord, name: str) -> Iterator[bytes]:
         for number in count():
@@ -477,7 +472,7 @@ def _failure(error: Exception) -> JobStoreFull | JobStoreUnavailable:
     return JobStoreUnavailable("The store of the jobs cannot be used now.", retry_after_seconds=5)
 
 
-def _row(job: NewJob, upload: StoredUpload, size: int) -> dict[str, Any]:
+def _row(job: NewJob, upload: JobUpload, size: int) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.kind,
@@ -497,15 +492,23 @@ def _row(job: NewJob, upload: StoredUpload, size: int) -> dict[str, Any]:
     }
 
 
-def _parts_of(upload: StoredUpload) -> Iterator[tuple[str, int, bytes]]:
+def _parts_of(upload: JobUpload) -> Iterator[tuple[str, int, bytes]]:
     """Name, number and content of each piece."""
-    files = {"video": upload.video, "transcript": BytesIO(upload.transcript)}
-    if upload.openface is not None:
-        files["openface"] = BytesIO(upload.openface)
+    parts = {
+        "transcript": upload.transcript,
+        "openface": upload.openface or b"",
+        **dict.fromkeys(upload.wishes, b"true"),
+    }
+    files = {"video": upload.video, **{name: BytesIO(part) for name, part in parts.items()}}
     for name, file in files.items():
-        file.seek(0)
-        for number, content in enumerate(iter(partial(file.read, PIECE_BYTES), b"")):
+        for number, content in enumerate(pieces_of(file)):
             yield name, number, content
+
+
+def pieces_of(file: BinaryIO) -> Iterator[bytes]:
+    """The bytes of a file from its beginning, `PIECE_BYTES` at a time."""
+    file.seek(0)
+    return iter(partial(file.read, PIECE_BYTES), b"")
 
 
 def _held(job: JobRecord) -> Update:

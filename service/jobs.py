@@ -21,10 +21,12 @@ from service.errors import InvalidField, JobStoreUnavailable, Overloaded, Unknow
 from service.form import NAME_LENGTH
 from service.job_kinds import DEFAULT_KIND, Kind
 from service.job_runner import JobRunner
-from service.job_store import FINISHED, JobRecord, JobStore, NewJob
+from service.job_store import FINISHED, JobRecord, JobStore, NewJob, pieces_of
 from service.openapi import IDEMPOTENCY_KEY, JOB_REQUEST, job_responses
 from service.telemetry import request_id
-from service.uploads import Upload, read_upload_and_fields
+from service.uploads import JobUpload, file_in_memory, read_job_upload
+
+JOBS_PATH = "/jobs"
 
 FIELD_BYTES = 2048
 """Longest `kind` or `callback_url`."""
@@ -55,7 +57,7 @@ def jobs_router(
     the_job = Depends(found)
 
     @router.post(
-        "/jobs",
+        JOBS_PATH,
         status_code=202,
         response_model=schemas.Job,
         responses=job_responses("post"),
@@ -69,21 +71,23 @@ def jobs_router(
         """
         owner = access.check(request)
         key = _idempotency_key(request)
-        with engine.accepted_for_later(), _retry_after(runner):
+        with engine.accepted_for_later(), _retry_after(runner), file_in_memory() as video:
             if key is None:
                 # Before the body is read. A repeated request is answered even if there is no room.
                 await store.call(store.check_room)
-            upload, fields = await read_upload_and_fields(
+            upload, fields = await read_job_upload(
                 request,
+                video,
                 max_transcript_bytes=engine.settings.max_transcript_bytes,
                 fields={"kind": FIELD_BYTES, "callback_url": FIELD_BYTES},
             )
             kind = _kind(fields, runner.kinds)
+            kind.check(upload)
             if (callback_url := fields.get("callback_url")) is not None:
                 callbacks.check(callback_url)
             new = NewJob(
                 id=secrets.token_urlsafe(ID_BYTES),
-                kind=kind,
+                kind=kind.name,
                 owner=owner,
                 request_id=request_id(),
                 idempotency_key=key,
@@ -91,7 +95,7 @@ def jobs_router(
                 callback_url=callback_url,
             )
             job = await store.call(store.add, new, upload)
-        runner.accepted()
+        runner.accepted(kind.name)
         return _answer(job, status=202, headers={"Location": f"/jobs/{job.id}"})
 
     @router.get(
@@ -165,27 +169,30 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _kind(fields: Mapping[str, str], kinds: Mapping[str, Kind]) -> str:
+def _kind(fields: Mapping[str, str], kinds: Mapping[str, Kind]) -> Kind:
     kind = fields.get("kind", DEFAULT_KIND)
     if kind not in kinds:
         raise InvalidField(
             f"There is no kind of job {kind[:NAME_LENGTH]!r}; the kinds are {', '.join(kinds)}.",
             param="kind",
         )
-    return kind
+    return kinds[kind]
 
 
-def fingerprint(upload: Upload, fields: Mapping[str, str]) -> str:
+def fingerprint(upload: JobUpload, fields: Mapping[str, str]) -> str:
     """sha256 (hex) of all that a request asks for; another one for any other request."""
-    digest = sha256()
-    content: list[tuple[str, bytes]] = [
-        ("video", upload.video),
+    clip = sha256()
+    for piece in pieces_of(upload.video):
+        clip.update(piece)
+    content = [
+        ("video", clip.digest()),
         ("transcript", upload.transcript),
         ("transcript_suffix", upload.transcript_suffix.encode()),
-        *([("openface", upload.openface)] if upload.openface is not None else []),
+        ("openface", upload.openface or b""),
         *((name, b"true") for name in upload.wishes),
         *((name, value.encode()) for name, value in sorted(fields.items())),
     ]
+    digest = sha256()
     for name, value in content:
         digest.update(f"{name} {len(value)} ".encode())
         digest.update(value)

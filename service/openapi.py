@@ -199,7 +199,7 @@ TIMELINE_EXAMPLE: dict[str, Any] = {
 JOB_REQUEST = deepcopy(PREDICT_REQUEST)
 JOB_REQUEST["content"]["multipart/form-data"]["schema"]["properties"]["kind"] = {
     "type": "string",
-    "enum": ["predict"],
+    "enum": ["predict", "timeline"],
     "default": "predict",
     "description": "Which plain route's work to do.",
 }

@@ -319,7 +319,7 @@ class Job(Shape):
     id: str = Field(
         description="Unguessable; who has it may see the job, unless keys are asked for."
     )
-    kind: Literal["predict"] = Field(description="What is done with the clip.")
+    kind: Literal["predict", "timeline"] = Field(description="What is done with the clip.")
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     progress: float = Field(ge=0, le=1, description="Share that is done.")
     created: datetime
@@ -328,7 +328,9 @@ class Job(Shape):
     expires: datetime | None = Field(
         description="When the job is forgotten; null until it is finished."
     )
-    result: PredictResponse | None = Field(description="Of a job that is done.")
+    result: PredictResponse | TimelineResponse | None = Field(
+        description="Of a job that is done: what the plain route would have answered."
+    )
     problem: Problem | None = Field(
         description="Of a job that failed: what the plain route would have answered."
     )

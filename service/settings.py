@@ -190,7 +190,7 @@ class Settings(BaseSettings):
         default=1,
         ge=1,
         le=64,
-        description="Jobs that this process works on at once, beside `/predict`.",
+        description="Jobs of each kind that this process works on at once, beside plain requests.",
     )
     job_deadline_seconds: float = Field(
         default=3600.0, gt=0, description="Longest time that a job may run (s)."

@@ -95,6 +95,42 @@ class TimelineUpload:
     transcript_suffix: str
 
 
+@dataclass(frozen=True, slots=True)
+class JobUpload:
+    """What a job is about, of any kind.
+
+    Attributes:
+        video: the clip in an open file, at least one byte; whoever opened it keeps it open.
+        transcript: bytes of the transcript.
+        transcript_suffix: as `Upload` or `TimelineUpload` has it.
+        openface, explain, tracks: as `Upload` has them.
+    """
+
+    video: BinaryIO
+    transcript: bytes
+    transcript_suffix: str
+    openface: bytes | None = None
+    explain: bool = False
+    tracks: bool = False
+
+    @property
+    def wishes(self) -> list[str]:
+        """Names of what the answer is to hold beyond the score."""
+        return [name for name in ("explain", "tracks") if getattr(self, name)]
+
+    def in_memory(self) -> Upload:
+        """The same, its clip read."""
+        self.video.seek(0)
+        return Upload(
+            self.video.read(),
+            self.transcript,
+            self.transcript_suffix,
+            self.openface,
+            self.explain,
+            self.tracks,
+        )
+
+
 @contextmanager
 def file_in_memory() -> Iterator[BinaryIO]:
     """A file that is on no disk, and that a worker can be handed without a copy."""
@@ -132,28 +168,6 @@ async def read_upload(request: Request, *, max_transcript_bytes: int) -> Upload:
     """Read and check the form of a request.
 
     Raises:
-        As `read_upload_and_fields` does.
-    """
-    upload, _ = await read_upload_and_fields(
-        request, max_transcript_bytes=max_transcript_bytes, fields={}
-    )
-    return upload
-
-
-async def read_upload_and_fields(
-    request: Request, *, max_transcript_bytes: int, fields: Mapping[str, int]
-) -> tuple[Upload, dict[str, str]]:
-    """Read and check a form that has text fields beside the upload.
-
-    Args:
-        request: its body is read to the end.
-        max_transcript_bytes: longest transcript.
-        fields: names of the text fields, each with its most bytes.
-
-    Returns:
-        The upload, and the text of those fields that are there.
-
-    Raises:
         MalformedRequest, UnsupportedMedia, UnexpectedField, UploadTooLarge: as `read_form` says.
         MissingField, InvalidField: a part is not there, or of the wrong kind.
         UndecodableClip: the clip has no bytes.
@@ -162,16 +176,69 @@ async def read_upload_and_fields(
     parts = await read_form(
         request.headers.get("content-type", ""),
         request.stream(),
-        limits={
-            "video": None,
-            "transcript": max_transcript_bytes,
-            "openface": None,
-            "explain": SWITCH_BYTES,
-            "tracks": SWITCH_BYTES,
-            **fields,
-        },
+        limits=_limits(max_transcript_bytes),
     )
-    return _upload(parts), {name: _text(parts[name]) for name in fields if name in parts}
+    video = _clip(parts)
+    transcript, suffix = _transcript(parts, TRANSCRIPT_SUFFIXES)
+    openface = _openface(parts)
+    _check_not_empty(video)
+    return Upload(
+        video=bytes(video.content),
+        transcript=transcript,
+        transcript_suffix=suffix,
+        openface=openface,
+        explain=_switch(parts, "explain"),
+        tracks=_switch(parts, "tracks"),
+    )
+
+
+async def read_job_upload(
+    request: Request, video: BinaryIO, *, max_transcript_bytes: int, fields: Mapping[str, int]
+) -> tuple[JobUpload, dict[str, str]]:
+    """Read and check the form of a job of any kind.
+
+    Args:
+        request: with the form.
+        video: an open, empty file that takes the clip.
+        max_transcript_bytes: largest transcript.
+        fields: names of further text fields, each with its most bytes.
+
+    Returns:
+        The upload, and the text of those fields that are there.
+
+    Raises:
+        As `read_upload` does.
+    """
+    parts = await read_form(
+        request.headers.get("content-type", ""),
+        request.stream(),
+        limits={**_limits(max_transcript_bytes), **fields},
+        files={"video": video},
+    )
+    clip = _clip(parts)
+    transcript, suffix = _transcript(parts, (*TRANSCRIPT_SUFFIXES, ".json"))
+    openface = _openface(parts)
+    _check_not_empty(clip)
+    video.flush()
+    upload = JobUpload(
+        video=video,
+        transcript=transcript,
+        transcript_suffix=suffix,
+        openface=openface,
+        explain=_switch(parts, "explain"),
+        tracks=_switch(parts, "tracks"),
+    )
+    return upload, {name: _text(parts[name]) for name in fields if name in parts}
+
+
+def _limits(max_transcript_bytes: int) -> dict[str, int | None]:
+    return {
+        "video": None,
+        "transcript": max_transcript_bytes,
+        "openface": None,
+        "explain": SWITCH_BYTES,
+        "tracks": SWITCH_BYTES,
+    }
 
 
 def _text(part: Part) -> str:
@@ -183,26 +250,15 @@ def _text(part: Part) -> str:
     raise InvalidField(f"{part.name} came as a file; send it as a text field.", param=part.name)
 
 
-def _upload(parts: dict[str, Part]) -> Upload:
-    video = _clip(parts)
-    transcript, suffix = _transcript(parts, TRANSCRIPT_SUFFIXES)
-    openface = _file(parts, "openface") if "openface" in parts else None
-    if openface is not None:
-        if openface.media_type not in CSV_TYPES:
-            raise _wrong_type(openface, "text/csv")
-        if not openface.content:
-            raise MissingField(
-                "The file openface is empty; leave it out instead.", param="openface"
-            )
-    _check_not_empty(video)
-    return Upload(
-        video=bytes(video.content),
-        transcript=transcript,
-        transcript_suffix=suffix,
-        openface=None if openface is None else bytes(openface.content),
-        explain=_switch(parts, "explain"),
-        tracks=_switch(parts, "tracks"),
-    )
+def _openface(parts: dict[str, Part]) -> bytes | None:
+    if "openface" not in parts:
+        return None
+    part = _file(parts, "openface")
+    if part.media_type not in CSV_TYPES:
+        raise _wrong_type(part, "text/csv")
+    if not part.content:
+        raise MissingField("The file openface is empty; leave it out instead.", param="openface")
+    return bytes(part.content)
 
 
 def _switch(parts: dict[str, Part], name: str) -> bool:

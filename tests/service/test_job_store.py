@@ -19,8 +19,9 @@ import pytest
 from sqlalchemy import event
 
 from service.errors import IdempotencyKeyReused, JobStoreFull, JobStoreUnavailable, Overloaded
-from service.job_store import PIECE_BYTES, RESERVE_BYTES, JobRecord, JobStore, NewJob, StoredUpload
+from service.job_store import PIECE_BYTES, RESERVE_BYTES, JobRecord, JobStore, NewJob
 from service.job_tables import METADATA
+from service.uploads import JobUpload
 from tests.service.postgres import postgres
 from tests.service.running import CHECKPOINT, Service
 from tests.service.test_jobs import accepted, begun, finished
@@ -28,11 +29,11 @@ from tests.service.test_jobs import accepted, begun, finished
 CLIP = b"clip" * 5000
 
 
-def upload(video: bytes = CLIP, openface: bytes | None = b"columns") -> StoredUpload:
-    return StoredUpload(BytesIO(video), b"words", ".srt", openface)
+def upload(video: bytes = CLIP, openface: bytes | None = b"columns") -> JobUpload:
+    return JobUpload(BytesIO(video), b"words", ".srt", openface)
 
 
-def read(store: JobStore, job: JobRecord) -> tuple[bytes, StoredUpload] | None:
+def read(store: JobStore, job: JobRecord) -> tuple[bytes, JobUpload] | None:
     file = BytesIO()
     found = store.upload(job, file)
     return None if found is None else (file.getvalue(), found)
@@ -89,7 +90,7 @@ def test_an_upload_comes_back_as_it_was_and_goes_with_its_job(
     video = os.urandom(size)
     one.add(new("a"), upload(video, openface))
     one.add(new("b"), upload())
-    job = other.claim()
+    job = other.claim("predict")
     assert job is not None
     read_back = read(one, job)
     assert read_back is not None
@@ -103,7 +104,7 @@ def test_an_upload_comes_back_as_it_was_and_goes_with_its_job(
     assert record is not None
     assert (record.state, record.progress, record.result) == ("done", 1.0, '{"score": 1}')
     assert one.get("a", "somebody else") is None
-    second = one.claim()
+    second = one.claim("predict")
     assert second is not None
     kept = read(other, second)
     assert kept is not None
@@ -115,14 +116,14 @@ def test_each_job_is_taken_once_and_the_oldest_first(connect: Connect) -> None:
     names = [f"job-{number:02}" for number in range(30)]
     for name in names:
         stores[0].add(new(name), upload())
-    first = stores[1].claim()
+    first = stores[1].claim("predict")
     assert first is not None
     assert first.id == names[0]
 
     def take(store: JobStore) -> list[str]:
         taken, misses = [], 0
         while misses < 3:  # a claim may lose a race and find nothing
-            job = store.claim()
+            job = store.claim("predict")
             misses = 0 if job else misses + 1
             taken += [job.id] if job else []
         return taken
@@ -135,12 +136,12 @@ def test_each_job_is_taken_once_and_the_oldest_first(connect: Connect) -> None:
 def test_what_a_vanished_holder_had_is_taken_again_and_has_one_result(connect: Connect) -> None:
     store = connect(lease_seconds=0.3)
     store.add(new("a"), upload())
-    lost = store.claim()
+    lost = store.claim("predict")
     assert lost is not None
     assert store.renew(lost, 0.5)
-    assert store.claim() is None
+    assert store.claim("predict") is None
     time.sleep(0.4)
-    again = store.claim()
+    again = store.claim("predict")
     assert again is not None
     assert (again.id, again.attempt, again.crashes, again.progress) == ("a", 2, 1, 0.0)
     # The first one was only slow, and comes back.
@@ -157,7 +158,7 @@ def test_a_released_job_is_no_crash_unless_it_is_said_to_be(connect: Connect) ->
     store = connect()
     store.add(new("a"), upload())
     for crashed, crashes in ((False, 0), (True, 1), (False, 1)):
-        job = store.claim()
+        job = store.claim("predict")
         assert job is not None
         assert store.release(job, crashed=crashed)
         found = store.get("a", "")
@@ -168,7 +169,7 @@ def test_a_released_job_is_no_crash_unless_it_is_said_to_be(connect: Connect) ->
 def test_a_cancelled_job_is_its_holder_s_no_more(connect: Connect) -> None:
     store = connect()
     store.add(new("a"), upload())
-    job = store.claim()
+    job = store.claim("predict")
     assert job is not None
     cancelled = store.cancel_or_forget(job)
     assert cancelled is not None
@@ -208,7 +209,7 @@ def test_room_is_bounded_by_jobs_and_by_bytes(connect: Connect) -> None:
     store.add(new("c"), upload())
     with pytest.raises(Overloaded):
         store.check_room()
-    job = store.claim()
+    job = store.claim("predict")
     assert job is not None
     store.finish(job, result="{}")
     store.check_room()
@@ -217,7 +218,7 @@ def test_room_is_bounded_by_jobs_and_by_bytes(connect: Connect) -> None:
 def test_what_has_expired_is_forgotten_with_its_key(connect: Connect) -> None:
     store = connect(keep_seconds=0.2)
     store.add(new("a", "key"), upload())
-    job = store.claim()
+    job = store.claim("predict")
     assert job is not None
     store.finish(job, result="{}")
     assert store.get("a", "") is not None
@@ -230,7 +231,7 @@ def test_what_has_expired_is_forgotten_with_its_key(connect: Connect) -> None:
 def test_callbacks_are_due_until_they_are_settled(connect: Connect) -> None:
     store = connect()
     store.add(replace(new("a"), callback_url="https://a.example"), upload())
-    job = store.claim()
+    job = store.claim("predict")
     assert job is not None
     assert store.take_callback((0.0,)) is None
     store.finish(job, problem="{}")
@@ -241,7 +242,7 @@ def test_callbacks_are_due_until_they_are_settled(connect: Connect) -> None:
     # No pause is left after the last try.
     assert store.take_callback((0.0,)) is None
     store.add(replace(new("b"), callback_url="https://a.example"), upload())
-    job = store.claim()
+    job = store.claim("predict")
     assert job is not None
     store.finish(job, result="{}")
     due = store.take_callback((0.0, 0.0))
@@ -256,7 +257,7 @@ def test_a_deleted_clip_leaves_nothing_in_the_file(tmp_path: Path) -> None:
     store.add(new("a"), upload())
     files = list((tmp_path / "jobs").iterdir())
     assert any(CLIP[:4000] in file.read_bytes() for file in files)
-    job = store.claim()
+    job = store.claim("predict")
     assert job is not None
     store.finish(job, result="{}")
     for file in (tmp_path / "jobs").iterdir():

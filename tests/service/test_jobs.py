@@ -15,7 +15,7 @@ import pytest
 
 from examples.sample_clip import sample_clip
 from service.problems import Problem
-from service.schemas import Job, PredictResponse
+from service.schemas import Job, PredictResponse, TimelineResponse
 from tests.service.running import CHECKPOINT, Service, check_problem
 
 
@@ -87,7 +87,7 @@ def test_the_life_of_a_job(service: Service, clip: bytes) -> None:
 
     job = Job.model_validate(finished(service, response.headers["location"]))
     assert (job.state, job.progress, job.problem) == ("done", 1.0, None)
-    assert job.result is not None
+    assert isinstance(job.result, PredictResponse)
     plain = PredictResponse.model_validate_json(service.predict(clip).text)
     assert job.result.score == pytest.approx(plain.score, abs=1e-4)
     assert job.result.request_id == response.headers["x-request-id"]
@@ -107,11 +107,61 @@ def test_a_job_explains_its_score_and_draws_its_clip(service: Service, clip: byt
     key = {"Idempotency-Key": "explained"}
     response = submit(service, clip, {"explain": "true", "tracks": "true"}, key)
     result = Job.model_validate(finished(service, response.headers["location"])).result
-    assert result is not None
+    assert isinstance(result, PredictResponse)
     assert result.explanation is not None
     assert result.tracks is not None
     # Without them it is another request.
     check_problem(submit(service, clip, headers=key), 422, "idempotency_key_reused")
+
+
+CAPTIONS = json.dumps(
+    [
+        {"start": 2.0 * number, "end": 2.0 * number + 2.0, "text": text}
+        for number, text in enumerate(["so good", "it was terrible", "I love it"] * 2)
+    ]
+)
+
+
+def test_a_timeline_is_a_job_with_progress(service: Service, long_clip: bytes) -> None:
+    fields = {"kind": "timeline", "transcript": CAPTIONS}
+    location = accepted(service, long_clip, fields)
+    seen = events(service, location)
+    assert [name for name, _ in seen] == ["progress"] * (len(seen) - 1) + ["done"]
+    shares = [job["progress"] for _, job in seen]
+    assert shares == sorted(shares)
+    assert any(0 < share < 1 for share in shares)
+    job = Job.model_validate(seen[-1][1])
+    assert isinstance(job.result, TimelineResponse)
+    plain = service.client.post(
+        "/timeline", files={"video": ("clip", long_clip)}, data={"transcript": CAPTIONS}
+    )
+    expected = TimelineResponse.model_validate_json(plain.text)
+    assert len(job.result.segments) == 6
+    for mine, theirs in zip(job.result.segments, expected.segments, strict=True):
+        assert (mine.start_seconds, mine.text) == (theirs.start_seconds, theirs.text)
+        assert mine.score == pytest.approx(theirs.score, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "status", "code", "param"),
+    [
+        ("a.json", {"kind": "predict"}, 415, "unsupported_media_type", "transcript"),
+        ("a.vtt", {"kind": "timeline", "explain": "true"}, 422, "unexpected_field", "explain"),
+        ("a.vtt", {"kind": "timeline", "tracks": "yes"}, 422, "invalid_field", "tracks"),
+    ],
+)
+def test_each_kind_has_its_own_form(
+    service: Service,
+    clip: bytes,
+    name: str,
+    fields: dict[str, str],
+    status: int,
+    code: str,
+    param: str,
+) -> None:
+    files = {"video": ("clip", clip), "transcript": (name, b"[]")}
+    response = service.client.post("/jobs", files=files, data=fields)
+    assert check_problem(response, status, code)["param"] == param
 
 
 def test_a_job_fails_with_the_problem_of_the_plain_route(service: Service) -> None:
@@ -160,25 +210,29 @@ def test_a_repeated_request_leads_to_the_same_job(service: Service, clip: bytes)
     check_problem(bad, 422, "invalid_field")
 
 
-def test_progress_comes_as_events(service: Service, clip: bytes) -> None:
-    location = accepted(service, clip)
-    events: list[tuple[str, dict[str, Any]]] = []
+def events(service: Service, location: str) -> list[tuple[str, dict[str, Any]]]:
+    """All events of a job; the server ends the stream after the last one."""
+    found: list[tuple[str, dict[str, Any]]] = []
     with service.client.stream("GET", f"{location}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         name = ""
-        # The server ends the stream after the last event.
         for line in stream.iter_lines():
             field, _, value = line.partition(": ")
             if field == "event":
                 name = value
             elif field == "data":
-                events.append((name, json.loads(value)))
-    assert [name for name, _ in events[:-1]] == ["progress"] * (len(events) - 1)
-    name, job = events[-1]
+                found.append((name, json.loads(value)))
+    return found
+
+
+def test_the_last_event_is_the_job_as_it_ended(service: Service, clip: bytes) -> None:
+    location = accepted(service, clip)
+    *before, (name, job) = events(service, location)
+    assert {name for name, _ in before} <= {"progress"}
     assert name == "done"
     assert job == service.client.get(location).json()
-    shares = [job["progress"] for _, job in events]
-    assert shares == sorted(shares)
+    # Who comes late is told the end at once.
+    assert events(service, location) == [("done", job)]
 
 
 @pytest.fixture(scope="module")
@@ -211,12 +265,12 @@ def test_a_job_is_its_owner_s(narrow: Service, clip: bytes) -> None:
     mine, theirs = (submit(narrow, clip, headers={**key, **h}) for h in ({}, stranger))
     assert mine.headers["location"] != theirs.headers["location"]
     finished(narrow, mine.headers["location"])
+    narrow.client.delete(theirs.headers["location"], headers=stranger)
 
 
 def test_a_running_job_is_cancelled_and_a_full_queue_refuses(
     narrow: Service, clip: bytes, long_clip: bytes
 ) -> None:
-    wait_until(lambda: 'dpdf_jobs{state="running"} 0.0' in narrow.client.get("/metrics").text)
     running = accepted(narrow, long_clip)
     queued = accepted(narrow, long_clip)
     refused = submit(narrow, clip)
