@@ -24,9 +24,9 @@ that came back as told, and found room), ``slow_refusals`` (429 after more than 
 
 
 class Speaker(HttpUser):
-    """Sends the next clip when the last is answered; waits as long as a refusal says."""
+    """Sends the next clip a second after the last answer; waits as long as a refusal says."""
 
-    wait_time = constant(0)
+    wait_time = constant(1)
 
     @task
     def predict(self) -> None:
