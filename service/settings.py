@@ -22,7 +22,10 @@ SECRET_BYTES = 24
 
 
 MOST_FACE_THREADS = 4
-"""Above, one clip's decoder cannot keep the threads busy, and each takes memory."""
+"""Above, one clip's decoder cannot keep the threads busy, and each takes 50 MB."""
+
+MOST_FACE_THREADS_OF_ALL = 96
+"""Of all workers, one a core: each brings three threads of MediaPipe's for every core with it."""
 
 
 class Settings(BaseSettings):
@@ -78,7 +81,7 @@ class Settings(BaseSettings):
         ge=0,
         le=64,
         description="Threads of each worker that look for faces in one clip's pictures; 0 = one "
-        "for each usable core, at most 4.",
+        "for each usable core, at most 4, fewer from 25 cores on.",
     )
     max_upload_mib: float = Field(
         default=64.0, gt=0, description="Largest request body, counted while it streams in (MiB)."
@@ -265,7 +268,10 @@ class Settings(BaseSettings):
     @property
     def face_threads(self) -> int:
         """Threads of a worker that look for faces, at least 1."""
-        return self.clip_threads or min(MOST_FACE_THREADS, len(os.sched_getaffinity(0)))
+        cores = len(os.sched_getaffinity(0))
+        return self.clip_threads or max(
+            1, min(MOST_FACE_THREADS, cores, MOST_FACE_THREADS_OF_ALL // cores)
+        )
 
     @property
     def keys(self) -> list[str]:

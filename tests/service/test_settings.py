@@ -31,6 +31,15 @@ def test_no_number_of_workers_means_one_a_core() -> None:
     assert Settings(workers=0).worker_count >= 1
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (16, 4), (24, 4), (32, 3), (64, 1)])
+def test_threads_for_faces_go_by_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, threads: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    assert Settings().face_threads == threads
+    assert Settings(clip_threads=7).face_threads == 7
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("PORT", "70000"), ("DEVICE", "tpu"), ("BATCH_CLIPS", "0"), ("LOG_LEVEL", "loud")],
