@@ -308,6 +308,11 @@ class ClipReader:
                 packet = next(packets)
             except StopIteration:
                 return
+            except IndexError:
+                # PyAV's end of a file in whose middle streams appeared: it looks for these in the
+                # list of the beginning. Our own stream comes before them and has been given whole.
+                self._count_damage()
+                return
             except av.error.MemoryError:
                 # The worker's limit, not damage: whoever set the limit answers for it.
                 raise

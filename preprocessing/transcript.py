@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import textwrap
 import unicodedata
 
 import webvtt
@@ -14,6 +15,9 @@ from preprocessing.errors import EmptyTranscript, InvalidTranscript
 
 CAPTION_SUFFIXES = (".vtt", ".srt")
 """Names of caption files; times, numbers and markup in them are no words."""
+
+REASON_LENGTH = 120
+"""Most characters of a parser's complaint that an error message repeats."""
 
 _STYLE_OVERRIDE = re.compile(r"\{\\[^{}]*\}")
 """Position and style in many SRT files, e.g. ``{\\an8}``, which the parser leaves in."""
@@ -90,7 +94,8 @@ def cues(text: str, kind: str) -> list[webvtt.Caption]:
     try:
         captions = webvtt.WebVTT.from_buffer(io.StringIO(text), format=kind, strict=True).captions
     except (MalformedFileError, MalformedCaptionError) as error:
-        reason = str(error) or "Invalid format"
+        # The parser repeats the lines that it cannot read, however long they are.
+        reason = textwrap.shorten(str(error), REASON_LENGTH) or "Invalid format"
         raise _unreadable(kind, reason) from error
     if not captions and kind == "srt":
         # Where VTT has a strict reading, cues with broken times are left out here.

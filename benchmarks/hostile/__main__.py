@@ -113,6 +113,11 @@ def attack(cases: Iterator[Case], folder: Path, options: argparse.Namespace) -> 
         report.restarts = {reason: int(count) for reason, count in found}
         if (code := service.terminate()) != 0:
             report.findings.append(f"the service ended with {code}")
+        report.findings += [
+            f"logged: {line['exception'][-3000:]}"
+            for line in service.log_lines()
+            if line.get("level") == "error" and "exception" in line
+        ]
         report.findings += [f"left behind: {path}" for path in service.temporary.rglob("*")]
     report.findings += _unexplained(report)
     if trace:

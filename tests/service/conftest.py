@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from examples.sample_clip import sample_clip
-from tests.service.running import CHECKPOINT, Service
+from tests.service.running import CHECKPOINT, KEY, Service
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +45,18 @@ def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     ) as running:
         running.wait_for("/readyz")
         yield running
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that asks for a key."""
+    with Service(
+        tmp_path_factory.mktemp("keyed"),
+        checkpoint=CHECKPOINT,
+        workers=1,
+        api_keys=f"{KEY},another-key",
+        log_level="debug",
+        deadline_seconds=600,
+    ) as service:
+        service.wait_for("/readyz")
+        yield service

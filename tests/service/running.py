@@ -21,6 +21,9 @@ CHECKPOINT = Path(
 )
 """The weights that the tests serve: what ships, or those of somebody who trains."""
 
+KEY = "correct-horse-battery-staple"
+"""An API key of the service that asks for one."""
+
 START_SECONDS = 900.0
 """As long as it takes on a machine that trains a model meanwhile; a hang, not a speed, fails."""
 

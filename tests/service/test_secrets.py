@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.service.running import CHECKPOINT, ROOT, Service, check_problem
+from tests.service.running import KEY, ROOT, Service, check_problem
 
-KEY = "correct-horse-battery-staple"
 SECRETS = (KEY, "another-key", "wrong-key", "query-key", "path-key", "privately said", "whose.mp4")
-
-
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with Service(
-        tmp_path_factory.mktemp("keyed"),
-        checkpoint=CHECKPOINT,
-        workers=1,
-        api_keys=f"{KEY},another-key",
-        log_level="debug",
-        deadline_seconds=600,
-    ) as service:
-        service.wait_for("/readyz")
-        yield service
 
 
 def test_no_secret_is_logged(keyed: Service, clip: bytes) -> None:
