@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.running import KEY, ROOT, Service
+from tests.service.running import KEY, Service
 
 TOOL = Path(sys.executable).with_name("schemathesis")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -24,7 +24,8 @@ def test_the_service_does_what_its_document_says(keyed: Service, tmp_path: Path)
             *("--generation-database", str(tmp_path), "--header", f"Authorization: Bearer {KEY}"),
             f"http://127.0.0.1:{keyed.port}/openapi.json",
         ],
-        cwd=ROOT,
+        # It keeps what it has met in a folder of its own.
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
