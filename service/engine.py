@@ -244,7 +244,8 @@ class Engine:
         Returns, Raises:
             As `_compute` does; of an answer that was found the only stage is ``cache``.
         """
-        if self._answers is None:
+        # An explanation holds the words, and the cache is told to keep none.
+        if self._answers is None or upload.explain:
             return await self._compute(upload)
         started = time.perf_counter()
         key = await self._answers.key(upload)

@@ -10,14 +10,24 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-PACKAGES = ("model", "preprocessing", "service", "score", "tests", "examples", "benchmarks")
+PACKAGES = (
+    "model",
+    "preprocessing",
+    "service",
+    "score",
+    "tests",
+    "client",
+    "examples",
+    "benchmarks",
+)
 
 ALLOWED = {
     "model": ("model",),
     "preprocessing": ("preprocessing", "model.inputs", "model.corpus"),
     "service": ("service", "preprocessing", "model"),
     "score": ("score", "preprocessing", "model"),
-    "examples": ("examples", "service", "preprocessing", "model"),
+    "client": ("client",),
+    "examples": ("examples", "client", "service", "preprocessing", "model"),
     "docker": ("docker", "preprocessing"),
 }
 """Which of our own modules, and those below them, each folder may import."""
