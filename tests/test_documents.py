@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -38,11 +39,54 @@ def test_the_readme_s_tree_names_every_source_file_and_no_other() -> None:
     assert named == there
 
 
-@pytest.mark.parametrize("name", ["README.md", "MODEL_CARD.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "MODEL_CARD.md", "CONTRIBUTING.md", "docs/guide.md", "docs/training.md"]
+)
 def test_links_between_documents_lead_somewhere(name: str) -> None:
     text = (ROOT / name).read_text()
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (ROOT / target).exists(), f"{name} links to {target}"
+        assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
+
+
+def warning_codes() -> set[str]:
+    """Every code that a warning is made with, in preprocessing and in the service."""
+    found = set()
+    for path in [*(ROOT / "preprocessing").glob("*.py"), *(ROOT / "service").glob("*.py")]:
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+        named = {
+            ast.unparse(target): node.value
+            for node in nodes
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+        }
+        for node in nodes:
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+                ("Caution", "CautionReport")
+            ):
+                given = [word.value for word in node.keywords if word.arg == "code"] or node.args
+                code = named.get(ast.unparse(given[0]), given[0])
+                if isinstance(code, ast.Constant):
+                    found.add(str(code.value))
+                else:
+                    # Passed on from one of the others.
+                    assert ast.unparse(code).endswith(".code"), f"{path.name}:{node.lineno}"
+    return found
+
+
+def test_the_guide_and_the_page_say_what_to_do_about_every_warning() -> None:
+    codes = warning_codes()
+    assert {"no_face", "openface_failed"} < codes
+    guide = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/guide.md").read_text(), re.MULTILINE)
+    page = re.findall(r"^  (\w+): ", (ROOT / "service/page/advice.js").read_text(), re.MULTILINE)
+    assert codes <= set(guide)
+    assert codes <= set(page)
+
+
+def test_the_guide_s_pictures_are_those_that_its_script_makes() -> None:
+    shown = set(re.findall(r"\(pictures/([\w.]+)\)", (ROOT / "docs/guide.md").read_text()))
+    kept = {path.name for path in (ROOT / "docs/pictures").iterdir()}
+    made = set(re.findall(r'"(\w+\.png)"', (ROOT / "examples/guide_pictures.py").read_text()))
+    assert shown == kept == made
 
 
 def test_the_model_card_is_of_the_shipped_weights() -> None:

@@ -42,7 +42,7 @@ export function player({ url, seconds, captions, lanes }) {
       title: `${caption.text}${said}`,
       "aria-label": `${clock(caption.start_seconds)}: ${caption.text}${said}`,
       onclick: () => to(caption.start_seconds),
-    }, caption.score === undefined ? "" : signed(caption.score, 1));
+    }, html("span", {}, caption.score === undefined ? "" : signed(caption.score, 1)));
     button.style.left = `${(100 * caption.start_seconds) / seconds}%`;
     button.style.width = `${(100 * (Math.min(seconds, caption.end_seconds) - caption.start_seconds)) / seconds}%`;
     return button;
@@ -93,28 +93,4 @@ export function player({ url, seconds, captions, lanes }) {
   });
   show();
   return { element: html("div", { class: "player" }, video, note, along), seekTo: to };
-}
-
-/**
- * A lane: a filled curve over the whole time.
- * @param {string} name
- * @param {(number|null)[]} values from 0 to 1, evenly spaced; null = nothing there
- * @param {string} kind a class for its colour
- * @param {string} words what it shows, for who cannot see it
- */
-export function curve(name, values, kind, words) {
-  const high = 100;
-  const width = Math.max(1, values.length);
-  let path = "";
-  values.forEach((value, i) => {
-    if (value === null) return;
-    const y = (high * (1 - value)).toFixed(1);
-    path += `M${i} ${high}V${y}H${i + 1}V${high}Z`;
-  });
-  return html(
-    "div",
-    { class: `lane ${kind}` },
-    html("span", { class: "name" }, name),
-    svg("svg", { viewBox: `0 0 ${width} ${high}`, preserveAspectRatio: "none", role: "img", "aria-label": words }, svg("path", { d: path })),
-  );
 }

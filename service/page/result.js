@@ -1,40 +1,83 @@
-// The answer, for people.
+// The answers, for people.
 
 import { ADVICE } from "./advice.js";
 import { copyButton, html } from "./dom.js";
+import { explanationOf, momentMarks } from "./explanation.js";
 import { player } from "./player.js";
 import { gateBar, scale } from "./scale.js";
+import { scoreLane, segmentList } from "./timeline.js";
+import { trackLanes } from "./tracks.js";
 import { percent, signed, tone } from "./words.js";
 
 /**
- * @param {object} answer of /predict
- * @param {{url: string, captions: object[], curl: string}} asked
- * @returns {Node[]}
+ * @typedef {object} Asked
+ * @property {string} url where the browser has the clip
+ * @property {number} seconds length of the clip, NaN where the browser cannot tell
+ * @property {object[]} captions of the transcript, unscored
+ * @property {string} curl the same as a command
+ * @property {?Error} untimed why there is no timeline although there are captions
  */
-export function resultOf(answer, { url, captions, curl }) {
-  const { seen, gate, interval } = answer;
+
+/**
+ * One clip, scored as a whole; with captions also along its time.
+ * @param {object} answer of /predict
+ * @param {?object} timeline of /timeline
+ * @param {Asked} asked
+ */
+export function clipResult(answer, timeline, asked) {
+  const { seen } = answer;
+  const { explanation, tracks } = answer;
   const seconds = Math.max(seen.audio.seconds, seen.video.frames / 10, 0.1);
+  const marks = (modality) => momentMarks(explanation.moments, modality, seconds);
+  const { element, seekTo } = along(timeline?.segments ?? [], seconds, trackLanes(tracks, seconds, marks), asked);
   return [
-    html("p", { class: "hero" },
-      html("span", { class: `score ${tone(answer.score)}` }, signed(answer.score)),
-      html("span", { class: "label" }, answer.label)),
-    scale(answer),
-    html("p", { class: "reading" }, intervalInWords(interval)),
-    warningsOf(answer.warnings),
-    block("Along the clip", player({ url, seconds, captions, lanes: [] }).element),
+    html("div", { class: "verdict" }, hero(answer), scale(answer), html("p", { class: "reading" }, intervalInWords(answer.interval))),
+    warningsOf([...answer.warnings, ...(timeline?.warnings ?? [])]),
+    element,
+    block("What moved the score", explanationOf(explanation, seen, seekTo)),
     block("What it rests on", seenOf(seen)),
-    block("Balance of the two paths", gateBar(gate),
+    block("Balance of the two paths", gateBar(answer.gate),
       html("p", { class: "reading" }, "The global path sums the whole clip up; the local path compares voice and face with the words moment by moment. The gate says how the model weighed them, not which of words, voice and face decided.")),
-    html("details", {}, html("summary", {}, "The same with curl"), html("div", { class: "code" }, html("pre", { tabindex: 0 }, curl), copyButton(curl, "the command"))),
-    rawOf(answer),
-    html("p", { class: "muted small" },
-      `${answer.model.name} ${answer.model.version}, ${(answer.timings_ms.total / 1000).toFixed(1)} s, request ${answer.request_id}`),
+    ...forPrograms(timeline ? { predict: answer, timeline } : answer, asked),
+    credit(answer),
   ];
 }
 
+/**
+ * A long clip, scored along its captions.
+ * @param {object} answer of /timeline
+ * @param {Asked} asked
+ */
+export function timelineResult(answer, asked) {
+  const { overall, segments } = answer;
+  return [
+    html("div", { class: "verdict" }, hero(overall), scale({ ...overall, interval: null }),
+      html("p", { class: "reading" }, `The ${overall.formed_by}: ${overall.segments} of them, from ${signed(overall.lowest)} to ${signed(overall.highest)}.`)),
+    warningsOf(answer.warnings),
+    along(segments, Math.max(segments.at(-1).end_seconds, asked.seconds || 0), [], asked).element,
+    ...forPrograms(answer, asked),
+    credit(answer),
+  ];
+}
+
+const hero = ({ score, label }) =>
+  html("p", { class: "hero" }, html("span", { class: `score ${tone(score)}` }, signed(score)), html("span", { class: "label" }, label));
+
 function intervalInWords(interval) {
   if (!interval) return "The served weights were not calibrated: how far the score may be off is not known.";
-  return `In ${percent(interval.coverage)} of clips like those it was measured on, the score that people give lies between ${signed(interval.low)} and ${signed(interval.high)}.`;
+  return `People would likely say between ${signed(interval.low)} and ${signed(interval.high)}: such a range held for ${percent(interval.coverage)} of the clips it was calibrated on.`;
+}
+
+function along(segments, seconds, tracks, { url, captions, untimed }) {
+  const scored = segments.length > 0;
+  const lanes = scored ? [scoreLane(segments, seconds), ...tracks] : tracks;
+  const { element, seekTo } = player({ url, seconds, captions: scored ? segments : captions, lanes });
+  return {
+    element: block("Along the clip", element,
+      scored ? segmentList(segments, seekTo) : null,
+      untimed && html("p", { class: "reading" }, `The captions were not scored one by one: ${untimed.message}`)),
+    seekTo,
+  };
 }
 
 function warningsOf(warnings) {
@@ -53,10 +96,15 @@ function seenOf({ text, audio, video }) {
     card("Face", video.present, `in ${percent(video.face_share)} of ${video.frames} pictures`));
 }
 
-function rawOf(answer) {
+function forPrograms(answer, { curl }) {
   const text = JSON.stringify(answer, null, 2);
-  return html("details", {}, html("summary", {}, "The raw answer"),
-    html("div", { class: "code" }, html("pre", { tabindex: 0, id: "raw" }, text), copyButton(text, "the answer")));
+  const fold = (title, what, content, id) =>
+    html("details", {}, html("summary", {}, title), html("div", { class: "code" }, html("pre", { tabindex: 0, id }, content), copyButton(content, what)));
+  return [fold("The same with curl", "the command", curl, "curl"), fold("The raw answer", "the answer", text, "raw")];
+}
+
+function credit({ model, timings_ms: times, request_id: id }) {
+  return html("p", { class: "muted small" }, `${model.name} ${model.version}, ${(times.total / 1000).toFixed(1)} s, request ${id}`);
 }
 
 function block(title, ...content) {

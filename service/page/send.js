@@ -32,7 +32,7 @@ export function send(path, form, { key, signal, onUpload }) {
     request.upload.onload = () => onUpload(1);
     request.onload = () => {
       const body = parsed(request.responseText);
-      if (request.status === 200 && body) return resolve(body);
+      if (request.status >= 200 && request.status < 300 && body) return resolve(body);
       const wait = Number.parseInt(request.getResponseHeader("Retry-After") ?? "", 10);
       reject(new Problem(body?.code ? body : foreign(request.status), Number.isNaN(wait) ? null : wait));
     };
@@ -51,7 +51,7 @@ function parsed(text) {
   }
 }
 
-const UNREACHABLE = {
+export const UNREACHABLE = {
   title: "No answer",
   code: "unreachable",
   detail: "The service could not be reached, or the connection broke. Check that it runs, then try again.",

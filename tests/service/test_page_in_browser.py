@@ -9,17 +9,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
+from examples.browser import CHROMIUM, PHONE, Visit, chromium
+from examples.sample_clip import sample_clip
 from service.app import create_app
 from service.settings import Settings
-from tests.service.browsing import CHROMIUM, PHONE, Visit, chromium
 from tests.service.running import Service, free_port
 
 pytestmark = pytest.mark.skipif(
@@ -29,12 +31,13 @@ pytestmark = pytest.mark.skipif(
 WORDS = "this is really good"
 CAPTIONS = """WEBVTT
 
-00:00.000 --> 00:00.700
+00:00.000 --> 00:02.200
 This is <b>really</b> good.
 
-00:00.700 --> 00:01.500
+00:02.200 --> 00:04.400
 I hated every minute of it.
 """
+LAST_SECOND = 4.4
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,14 @@ def clip_file(clip: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A name that would do harm wherever it is taken for markup or for a shell's words.
     file = tmp_path_factory.mktemp("clips") / 'it\'s <img src=x onerror=alert(1)>; "$(x)", 1.mp4'
     file.write_bytes(clip)
+    return file
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As long as `CAPTIONS`."""
+    file = tmp_path_factory.mktemp("clips") / "talk.mp4"
+    file.write_bytes(sample_clip(LAST_SECOND, fps=10))
     return file
 
 
@@ -90,6 +101,12 @@ def score_at(x: float, rail: dict[str, float]) -> float:
     return 6 * (x - rail["x"]) / rail["width"] - 3
 
 
+def until(video: Locator, condition: str) -> None:
+    """Wait; playwright's own wait_for_function is refused by the page's policy."""
+    again = "await new Promise((later) => setTimeout(later, 20))"
+    video.evaluate(f"async (video) => {{ while (!(video.{condition})) {again}; }}")
+
+
 def live(page: Page) -> str:
     return page.locator("#live").text_content() or ""
 
@@ -120,9 +137,9 @@ def test_a_clip_goes_up_and_its_score_is_shown(visit: Visit, clip_file: Path) ->
 
 
 def test_the_clip_plays_and_its_position_follows_keys_and_clicks(
-    visit: Visit, clip_file: Path
+    visit: Visit, long_clip: Path
 ) -> None:
-    page = visit.fill(clip_file, CAPTIONS).submit().page
+    page = visit.fill(long_clip, CAPTIONS).submit().page
     seek = page.get_by_role("slider", name="Position in the clip")
     video = page.locator(".player video")
 
@@ -132,17 +149,17 @@ def test_the_clip_plays_and_its_position_follows_keys_and_clicks(
     seek.focus()
     page.keyboard.press("ArrowRight")
     assert position() == pytest.approx(1.0, abs=0.05)
-    assert seek.get_attribute("aria-valuetext") == "0:01.0 of 0:01.5"
+    assert seek.get_attribute("aria-valuetext") == "0:01.0 of 0:04.4"
     lanes = box(page, "[role=slider]")
     page.mouse.click(lanes["x"] + lanes["width"] / 3, lanes["y"] + lanes["height"] / 2)
-    assert position() == pytest.approx(0.5, abs=0.05)
+    assert position() == pytest.approx(LAST_SECOND / 3, abs=0.05)
     second = page.locator(".caption").nth(1)
     expect(second).to_have_accessible_name(re.compile("I hated every minute"))
     second.click()
-    assert position() == pytest.approx(0.7, abs=0.05)
+    assert position() == pytest.approx(2.2, abs=0.05)
     expect(second).to_have_class(re.compile(r"\bnow\b"))
     before = box(page, ".head")["x"]
-    video.evaluate("v => { v.muted = true; return v.play(); }")
+    video.evaluate("v => { v.muted = true; v.playbackRate = 4; return v.play(); }")
     video.evaluate("v => new Promise(done => v.addEventListener('ended', done))")
     assert box(page, ".head")["x"] > before + 50
 
@@ -154,11 +171,83 @@ def test_clip_and_captions_are_dropped_together(
     words.write_text(CAPTIONS)
     visit.drop(clip_file, words)
     page = visit.page
-    expect(page.locator("#transcript-hint")).to_have_text("WebVTT with 2 captions.")
+    expect(page.locator("#transcript-hint")).to_contain_text("WebVTT with 2 captions")
     expect(page.locator("#clip-name")).to_have_text(clip_file.name)
     visit.submit()
     # Times and markup reached the service as captions, not as words.
-    assert raw_answer(page)["seen"]["text"]["tokens"] == 14
+    assert raw_answer(page)["predict"]["seen"]["text"]["tokens"] == 14
+
+
+def test_what_moved_the_score_is_shown(visit: Visit, clip_file: Path) -> None:
+    page = visit.fill(clip_file, "what a <b>wonderful</b> day").submit().page
+    explanation = raw_answer(page)["explanation"]
+    rows = page.locator(".shares li")
+    for row, (name, said) in zip(
+        rows.all(), {"text": "words", "audio": "voice", "video": "face"}.items(), strict=True
+    ):
+        expect(row).to_contain_text(said)
+        expect(row).to_contain_text(f"{abs(explanation['shapley'][name]):.2f}")
+        expect(row).to_contain_text(f"{abs(explanation['without'][name]):.2f}")
+    # The bars agree with the numbers: their lengths are to each other as these are.
+    words, voice = (box(page, f".shares .bar >> nth={i}")["width"] for i in (0, 1))
+    shapley = explanation["shapley"]
+    assert voice / words == pytest.approx(abs(shapley["audio"] / shapley["text"]), abs=0.02)
+    strongest = max(explanation["words"], key=lambda word: abs(word["change"]))
+    marked = page.locator(".words mark", has=page.locator("sup"))
+    assert strongest["word"] in "".join(marked.all_text_contents())
+    for kind, modality in (("face", "video"), ("sound", "audio")):
+        lane = page.locator(f".lane.{kind}")
+        expect(lane.get_by_role("img")).to_have_accessible_name(re.compile(r"\d"))
+        moments = [m for m in explanation["moments"] if m["modality"] == modality]
+        expect(lane.locator(".moment")).to_have_count(len(moments))
+    accessible(page)
+
+
+def test_captions_are_scored_one_by_one(visit: Visit, long_clip: Path) -> None:
+    page = visit.fill(long_clip, CAPTIONS).submit().page
+    answer = raw_answer(page)
+    good, bad = answer["timeline"]["segments"]
+    assert good["score"] > 1 > -1 > bad["score"]
+    rows = page.get_by_role("list", name="Score of each segment").get_by_role("listitem")
+    for row, segment in zip(rows.all(), (good, bad), strict=True):
+        expect(row).to_contain_text(segment["text"])
+        expect(row).to_contain_text(f"{abs(segment['score']):.2f}")
+    zero = box(page, ".scores .zero")["y"]
+    ups = [box(page, f".scores g >> nth={i} >> .bar") for i in (0, 1)]
+    assert ups[0]["y"] < zero - 5
+    assert ups[1]["y"] == pytest.approx(zero, abs=2)
+    rows.nth(1).get_by_role("button").click()
+    assert page.locator(".player video").evaluate("v => v.currentTime") == pytest.approx(2.2)
+    expect(page.locator(".hero .score")).to_contain_text(f"{abs(answer['predict']['score']):.2f}")
+    accessible(page)
+
+
+def test_a_clip_too_long_for_one_score_is_scored_along_its_captions(
+    visit: Visit, long_clip: Path
+) -> None:
+    page = visit.page
+
+    def short(route: Route) -> None:
+        """What the service says, but that one score takes 3 s at most: its limit takes too long."""
+        info = route.fetch().json()
+        info["limits"]["max_clip_seconds"] = 3
+        route.fulfill(json=info)
+
+    page.route("**/info", short)
+    page.reload()
+    visit.ready().fill(long_clip, WORDS)
+    until(page.locator("#preview"), "duration > 3")
+    visit.submit()
+    expect(page.locator("#transcript-error")).to_contain_text("load a WebVTT, SRT or JSON file")
+    said = [{"start": 0, "end": 2.2, "text": "Good."}, {"start": 2.2, "end": 4.4, "text": "Bad."}]
+    page.fill("#transcript", json.dumps({"segments": said}))
+    visit.submit()
+    answer = raw_answer(page)
+    expect(page.locator(".hero .label")).to_have_text(answer["overall"]["label"])
+    expect(page.locator(".segments li")).to_have_count(2)
+    expect(page.locator("#curl")).to_contain_text("-F transcript=@captions.json")
+    assert not [url for url in visit.requests if url.endswith("/predict")]
+    accessible(page)
 
 
 def test_a_file_beside_the_field_does_not_replace_the_page(visit: Visit, clip_file: Path) -> None:
@@ -265,21 +354,36 @@ def test_limits_are_told_before_and_after_the_upload(
         expect(page.locator("#transcript-error")).to_contain_text("larger than 1024 bytes")
 
 
-@pytest.fixture(scope="module")
-def keyed() -> Iterator[int]:
-    """Port of the service with a key and one request a minute, its model never loaded."""
-    app = create_app(Settings(workers=1, api_keys="open-sesame", key_requests_per_minute=1))  # type: ignore[arg-type]
-    port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=port, lifespan="off", ws="none", log_level="critical")
-    )
+@contextmanager
+def unloaded_service(**settings: Any) -> Iterator[uvicorn.Server]:
+    """The service without its model, which is never loaded."""
+    app = create_app(Settings(workers=1, **settings))
+    config = uvicorn.Config(app, port=free_port(), lifespan="off", ws="none", log_level="critical")
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    yield port
+    yield server
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def keyed() -> Iterator[int]:
+    """Port of a service with a key and one request a minute."""
+    with unloaded_service(api_keys="open-sesame", key_requests_per_minute=1) as server:
+        yield server.config.port
+
+
+def test_a_service_that_is_gone_is_told(browser: Browser, clip_file: Path) -> None:
+    with unloaded_service() as server:
+        visit = Visit(browser, f"http://127.0.0.1:{server.config.port}/")
+        visit.fill(clip_file, WORDS)
+    with visit:
+        visit.submit()
+        expect(visit.page.get_by_role("alert")).to_contain_text("could not be reached")
+        expect(visit.page.locator("#state")).to_have_text("not reachable")
 
 
 def test_keys_and_waiting(browser: Browser, keyed: int, clip_file: Path) -> None:
@@ -321,6 +425,11 @@ def test_camera_and_microphone_are_recorded(visit: Visit) -> None:
     seen = raw_answer(page)["seen"]
     assert seen["audio"]["present"]
     assert seen["video"]["frames"] > 5
+    # A recording does not say how long it is, and can be played from anywhere all the same.
+    page.get_by_role("slider").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("slider")).to_have_attribute("aria-valuetext", re.compile("^0:01.0"))
+    until(page.locator(".player video"), "readyState >= 2")
     # The fake camera shows no face: the warning is there, with what to do.
     warning = page.get_by_role("list", name="Warnings")
     expect(warning).to_contain_text("No face was found")
@@ -379,8 +488,11 @@ def test_a_request_can_be_cancelled(visit: Visit, clip_file: Path) -> None:
         (
             CAPTIONS,
             ".vtt",
-            [[0.0, 0.7, "This is really good."], [0.7, 1.5, "I hated every minute of it."]],
+            [[0.0, 2.2, "This is really good."], [2.2, 4.4, "I hated every minute of it."]],
         ),
+        ('[{"start": 1, "end": 2.5, "text": "Yes"}]', ".json", [[1, 2.5, "Yes"]]),
+        ('[{"start": 1, "text": "Yes"}]', ".txt", []),
+        ("[laughs] how {nice}", ".txt", []),
         (
             "WEBVTT\n\nid\n01:00:00.000 --> 01:00:01.000 align:left\nLate",
             ".vtt",

@@ -1,8 +1,7 @@
-"""A real browser without a window, for the tests of the page and for the guide's pictures."""
+"""The page in a real browser without a window: for its tests and for the guide's pictures."""
 
 from __future__ import annotations
 
-import base64
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,12 +30,18 @@ SWITCHES = [
 ]
 
 DESKTOP = {"width": 1280, "height": 900}
+"""Window (px)."""
+
 PHONE = {"width": 360, "height": 740}
+"""Window (px)."""
+
+PATIENCE_MS = 60_000
+"""Longest wait for anything on the page (ms); a hang, not a speed, fails."""
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser with a fresh profile. asyncio.run does not work in this thread meanwhile."""
+    """Start a browser with a fresh profile. asyncio.run does not work in this thread meanwhile."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
         yield browser
@@ -45,6 +50,11 @@ def chromium() -> Iterator[Browser]:
 
 class Visit:
     """The page in a tab of its own, and what went on in it.
+
+    Args:
+        browser: from `chromium`.
+        address: the page's address.
+        context: options of playwright's `new_context`, e.g. ``color_scheme="dark"``.
 
     Attributes:
         home: the page's address.
@@ -55,7 +65,7 @@ class Visit:
 
     def __init__(self, browser: Browser, address: str, **context: Any) -> None:
         self._context = browser.new_context(**{"viewport": DESKTOP, **context})
-        self._context.set_default_timeout(60_000)
+        self._context.set_default_timeout(PATIENCE_MS)
         self.home = address
         self.page: Page = self._context.new_page()
         self.requests: list[str] = []
@@ -66,37 +76,36 @@ class Visit:
         self.page.goto(address)
 
     def ready(self) -> Visit:
+        """Wait until the page says that the service is ready."""
         self.page.wait_for_selector("#state.ready")
         return self
 
     def fill(self, clip: Path, transcript: str) -> Visit:
+        """Choose a clip and write its words."""
         self.page.set_input_files("#clip", clip)
         self.page.fill("#transcript", transcript)
         return self
 
     def submit(self) -> Visit:
+        """Send the form, and wait for the answer or the problem."""
         self.page.click("#submit")
-        self.page.wait_for_selector(".hero, #problem:not([hidden])")
+        self.page.wait_for_selector("#result:not([aria-busy='true'])")
         return self
 
     def drop(self, *files: Path, onto: str = "#drop") -> None:
-        """Drag files from outside the browser, as its own machinery would."""
+        """Drag files from outside the browser, as its own machinery would.
+
+        Raises:
+            ValueError: there is no such element to be seen.
+        """
         box = self.page.locator(onto).bounding_box()
         if box is None:
-            raise AssertionError(f"{onto} cannot be seen")
+            raise ValueError(f"{onto} cannot be seen")
         where = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
         data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
         session = self._context.new_cdp_session(self.page)
         for kind in ("dragEnter", "dragOver", "drop"):
             session.send("Input.dispatchDragEvent", {"type": kind, **where, "data": data})
-
-    def picture(self, element: str = "") -> bytes:
-        """A PNG of the whole page, or of one element."""
-        if element:
-            return self.page.locator(element).screenshot(animations="disabled")
-        session = self._context.new_cdp_session(self.page)
-        shot = session.send("Page.captureScreenshot", {"captureBeyondViewport": True})
-        return base64.b64decode(shot["data"])
 
     def __enter__(self) -> Visit:
         return self
