@@ -14,7 +14,7 @@ import structlog
 from standardwebhooks import Webhook
 
 from service.errors import InvalidField
-from service.job_store import JobRecord
+from service.job_records import JobRecord
 from service.settings import Settings, origin_of
 
 log = structlog.stdlib.get_logger(__name__)

@@ -22,7 +22,8 @@ from service.errors import (
     WorkerFailed,
 )
 from service.job_kinds import Kind, Progress
-from service.job_store import JobRecord, JobStore
+from service.job_records import JobRecord
+from service.job_store import JobStore
 from service.problems import problem
 from service.telemetry import bind_request_id
 from service.uploads import file_in_memory

@@ -1,4 +1,4 @@
-"""Jobs in a database: the queue, the uploads that wait, and the results.
+"""Jobs in a database: queue, record and results in one table.
 
 One table is queue and record alike, so that accepting a job is one commit and there is no second
 store to disagree with it. The embedded store is SQLite; a URL names a PostgreSQL that several
@@ -13,18 +13,13 @@ result.
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
-from io import SEEK_END, BytesIO
-from itertools import count
+from io import SEEK_END
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, ParamSpec, TypeVar
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -35,107 +30,21 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from service import job_uploads
 from service.errors import IdempotencyKeyReused, JobStoreFull, JobStoreUnavailable, Overloaded
-from service.job_tables import CONNECTIONS, JOBS, METADATA, PARTS, connect
+from service.job_records import OPEN, JobRecord, NewJob, State
+from service.job_tables import CONNECTIONS, JOBS, METADATA, connect
 from service.uploads import JobUpload
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
-FINISHED: tuple[State, ...] = ("done", "failed", "cancelled")
-OPEN: tuple[State, ...] = ("queued", "running")
-
-SMALL_PARTS = ("transcript", "openface", "explain", "tracks")
-"""All of an upload but the clip."""
-
-PIECE_BYTES = 1024 * 1024
-"""Uploads are kept in pieces of this size (bytes), so that memory does not grow with them."""
-
-RESERVE_BYTES = 8 * PIECE_BYTES
+RESERVE_BYTES = 8 * job_uploads.PIECE_BYTES
 """Room on the disk that uploads leave free (bytes): ends and deletions need some."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """What is known of a job when it is accepted.
-
-    Attributes:
-        id: unguessable.
-        kind: name of its runner.
-        owner: who may see it; see `Access`.
-        request_id: of the request that brought it.
-        idempotency_key: the client's name for it, or None.
-        fingerprint: of all that the request asked for.
-        callback_url: who is told of its end, or None.
-    """
-
-    id: str
-    kind: str
-    owner: str
-    request_id: str
-    idempotency_key: str | None
-    fingerprint: str
-    callback_url: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobRecord:
-    """A job as it is stored; times are seconds since 1970.
-
-    Attributes:
-        progress: 0 .. 1.
-        attempt: how often it has been taken; names the holder of the lease.
-        crashes: how often its holder vanished.
-        expires: when it is forgotten; None until it is finished.
-        result: the answer as JSON, of a job that is done.
-        problem: the problem document as JSON, of one that failed.
-        callback_tries: how often its end has been told, or tried to.
-    """
-
-    id: str
-    kind: str
-    owner: str
-    request_id: str
-    state: State
-    progress: float
-    attempt: int
-    crashes: int
-    created: float
-    started: float | None
-    finished: float | None
-    expires: float | None
-    result: str | None
-    problem: str | None
-    callback_url: str | None
-    callback_tries: int
-
-    def document(self) -> dict[str, Any]:
-        """The job as clients see it (`schemas.Job`).
-
-        Result and problem are as they were stored, perhaps by an earlier version of the service.
-        """
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "state": self.state,
-            "progress": self.progress,
-            "created": _time(self.created),
-            "started": _time(self.started),
-            "finished": _time(self.finished),
-            "expires": _time(self.expires),
-            "result": None if self.result is None else json.loads(self.result),
-            "problem": None if self.problem is None else json.loads(self.problem),
-        }
-
-
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 _RECORD = [JOBS.c[name] for name in JobRecord.__dataclass_fields__]
@@ -236,12 +145,7 @@ class JobStore:
                 size = upload.video.seek(0, SEEK_END)
                 self._check_room(connection, size)
                 connection.execute(insert(JOBS).values(**_row(job, upload, size)))
-                for name, number, content in _parts_of(upload):
-                    connection.execute(
-                        insert(PARTS).values(
-                            job_id=job.id, name=name, number=number, content=content
-                        )
-                    )
+                job_uploads.write(connection, job.id, upload)
                 return _record(connection, JOBS.c.id == job.id)
         except IntegrityError:
             # Another replica was given the same key at the same time.
@@ -288,7 +192,7 @@ class JobStore:
                 connection.execute(delete(JOBS).where(this))
                 return None
             found = _record(connection, this)
-        self._drop_uploads()
+        job_uploads.drop(self._engine)
         return found
 
     def claim(self, kind: str) -> JobRecord | None:
@@ -323,55 +227,7 @@ class JobStore:
 
     def upload(self, job: JobRecord, video: BinaryIO) -> JobUpload | None:
         """What a job is about, its clip written to a file; None if it was cancelled meanwhile."""
-        for piece in self._pieces(job, "video"):
-            video.write(piece)
-        video.flush()
-        with self._engine.begin() as connection:
-            suffix = connection.scalar(
-                select(JOBS.c.transcript_suffix).where(
-                    JOBS.c.id == job.id, JOBS.c.state == "running"
-                )
-            )
-        if suffix is None:
-            return None
-        small = {name: b"".join(self._pieces(job, name)) for name in SMALL_PARTS}
-        return JobUpload(
-            video=video,
-            transcript=small["transcript"],
-            transcript_suffix=suffix,
-            openface=small["openface"] or None,
-            explain=bool(small["explain"]),
-            tracks=bool(small["tracks"]),
-        )
-
-    def _pieces(self, job: JobRecord, name: str) -> Iterator[bytes]:
-        for number in count():
-            with self._engine.begin() as connection:
-                content: bytes | None = connection.scalar(
-                    select(PARTS.c.content).where(
-                        PARTS.c.job_id == job.id, PARTS.c.name == name, PARTS.c.number == number
-                    )
-                )
-            if content is None:
-                return
-            yield content
-
-    def _drop_uploads(self) -> None:
-        """Delete the uploads of all jobs that need them no more.
-
-        Piece by piece, because a deletion needs as much room on the disk as what is deleted, and
-        others wait for the store meanwhile.
-        """
-        needed = select(JOBS.c.id).where(JOBS.c.state.in_(OPEN))
-        key = (PARTS.c.job_id, PARTS.c.name, PARTS.c.number)
-        while True:
-            with self._engine.begin() as connection:
-                found = connection.execute(
-                    select(*key).where(PARTS.c.job_id.not_in(needed)).limit(1)
-                ).one_or_none()
-                if found is None:
-                    return
-                connection.execute(delete(PARTS).where(tuple_(*key) == tuple(found)))
+        return job_uploads.read(self._engine, job.id, video)
 
     def renew(self, job: JobRecord, progress: float) -> bool:
         """Renew the lease; False if the job is this holder's no more."""
@@ -396,7 +252,7 @@ class JobStore:
             values["callback_due"] = time.time()
         if not self._change(job, values):
             return False
-        self._drop_uploads()
+        job_uploads.drop(self._engine)
         return True
 
     def _end(self, state: State) -> dict[str, Any]:
@@ -456,7 +312,7 @@ class JobStore:
                 .where(JOBS.c.state.in_(OPEN))
                 .group_by(JOBS.c.state)
             ).all()
-        self._drop_uploads()
+        job_uploads.drop(self._engine)
         counts: dict[str, int] = dict.fromkeys(OPEN, 0)
         counts.update((state, count) for state, count in rows)
         return counts
@@ -490,25 +346,6 @@ def _row(job: NewJob, upload: JobUpload, size: int) -> dict[str, Any]:
         "callback_url": job.callback_url,
         "callback_tries": 0,
     }
-
-
-def _parts_of(upload: JobUpload) -> Iterator[tuple[str, int, bytes]]:
-    """Name, number and content of each piece."""
-    parts = {
-        "transcript": upload.transcript,
-        "openface": upload.openface or b"",
-        **dict.fromkeys(upload.wishes, b"true"),
-    }
-    files = {"video": upload.video, **{name: BytesIO(part) for name, part in parts.items()}}
-    for name, file in files.items():
-        for number, content in enumerate(pieces_of(file)):
-            yield name, number, content
-
-
-def pieces_of(file: BinaryIO) -> Iterator[bytes]:
-    """The bytes of a file from its beginning, `PIECE_BYTES` at a time."""
-    file.seek(0)
-    return iter(partial(file.read, PIECE_BYTES), b"")
 
 
 def _held(job: JobRecord) -> Update:

@@ -20,8 +20,10 @@ from service.engine import Engine
 from service.errors import InvalidField, JobStoreUnavailable, Overloaded, UnknownJob
 from service.form import NAME_LENGTH
 from service.job_kinds import DEFAULT_KIND, Kind
+from service.job_records import FINISHED, JobRecord, NewJob
 from service.job_runner import JobRunner
-from service.job_store import FINISHED, JobRecord, JobStore, NewJob, pieces_of
+from service.job_store import JobStore
+from service.job_uploads import pieces_of
 from service.openapi import IDEMPOTENCY_KEY, JOB_REQUEST, job_responses
 from service.telemetry import request_id
 from service.uploads import JobUpload, file_in_memory, read_job_upload

@@ -19,8 +19,10 @@ import pytest
 from sqlalchemy import event
 
 from service.errors import IdempotencyKeyReused, JobStoreFull, JobStoreUnavailable, Overloaded
-from service.job_store import PIECE_BYTES, RESERVE_BYTES, JobRecord, JobStore, NewJob
+from service.job_records import JobRecord, NewJob
+from service.job_store import RESERVE_BYTES, JobStore
 from service.job_tables import METADATA
+from service.job_uploads import PIECE_BYTES
 from service.uploads import JobUpload
 from tests.service.postgres import postgres
 from tests.service.running import CHECKPOINT, Service
