@@ -120,8 +120,8 @@ class FaceFeatures:
     Attributes:
         values: (analysed frames, 714) float32 in OpenFace 2.x's column order and units,
             `preprocessing.openface_columns.COLUMNS`; NaN = not estimated, also because the model
-            does not go by it (`preprocessing.face.MODEL_COLUMNS`); `success` says whether the row
-            has a face.
+            does not go by it (`preprocessing.face_rows.MODEL_COLUMNS`); `success` says whether the
+            row has a face.
         frames: pictures analysed.
         frames_with_face: of these, pictures in which a face was found.
         faces: largest number of faces seen in one picture.

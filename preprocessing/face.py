@@ -1,10 +1,10 @@
 """Faces in pictures with MediaPipe (Apache-2.0), as OpenFace's 714 columns.
 
-Each picture is analysed by itself: a detector finds faces of any size, the mesh is taken on a
-square around the one that is followed. MediaPipe's own tracking mode was tried on the pairs of
-`benchmarks/openface_concordance.py`: it carries state from picture to picture, misses small faces
-(act409_clip2: found in 38 % of the pictures, by this way in 96 %), places landmarks no better, and
-saves 5 of 12 ms a picture. Because each stands for itself, pictures can be looked at side by side.
+Faces are looked for every 0.8 s and followed in between; stretches of that length do not
+depend on one another, so that they can be measured side by side. MediaPipe's own way of following,
+from the first picture of a clip to the last, was tried on the pairs of
+`benchmarks/openface_concordance.py`: it misses small faces (act409_clip2: found in 38 % of the
+pictures, by this way in all), and its values hang on how a clip began.
 """
 
 from __future__ import annotations
@@ -21,28 +21,23 @@ from typing import Final, Self
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from preprocessing import action_units
 from preprocessing.clip import FaceFeatures, Frame, Sound
-from preprocessing.gaze import gaze
-from preprocessing.geometry import Camera, Head
-from preprocessing.openface_columns import INDEX, empty_rows, group
+from preprocessing.face_rows import rows_of
+from preprocessing.geometry import Camera
+from preprocessing.openface_columns import INDEX, empty_rows
 from preprocessing.sight import FaceGraphs, Picture, Sight
 from preprocessing.speaker import Box, FaceNumbers, first_face, rank_faces
 
-UNSUPPORTED_COLUMNS: Final = (*group("shape_non_rigid").columns, "AU28_c")
-"""Always NaN: they need OpenFace's own shape model (p_0..p_33) or its appearance model (AU28_c)."""
+RowMaker = Callable[[Sequence[Frame], Sequence[Sequence[Sight]]], list[NDArray[np.float32]]]
 
+FOLLOWED_SECONDS: Final = 0.8
+"""Faces are looked for anew after this time (s)."""
 
-MODEL_COLUMNS: Final = (
-    *("frame", "face_id", "timestamp", "confidence", "success", "p_scale"),
-    *group("landmarks_3d").columns,
-    *group("au_intensity").columns,
-)
-"""What features for the model and the choice among several faces are made of."""
-
-RowMaker = Callable[[Frame, Sight | None], NDArray[np.float32]]
+MOST_FOLLOWED: Final = 8
+"""Most pictures of a stretch, which are in memory together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +94,7 @@ class FaceTracker:
         """
         numbers = FaceNumbers()
         for picture in self._measure_all(
-            _ticks(frames, steps_per_second), partial(_row, camera=camera, complete=complete)
+            _ticks(frames, steps_per_second), partial(rows_of, camera=camera, complete=complete)
         ):
             if picture.boxes:
                 faces = numbers.assign(picture.boxes, picture.seconds)
@@ -130,7 +125,7 @@ class FaceTracker:
         still = Frame(rgb, seconds=0.0, index=0)
         sight = self.look_still(rgb)
         found = int(sight is not None)
-        row = _row(still, sight)[None]
+        (row,) = rows_of([still], [[sight] if sight else []])
         action_units.settle(row)
         return FaceFeatures(row, 1, found, found, source="built-in")
 
@@ -172,22 +167,31 @@ class FaceTracker:
         finally:
             self._free.put(graphs)
 
-    def _measure(self, frame: Frame, row: RowMaker) -> _Measured:
-        sights = self.look(frame.rgb)
-        rows = [row(frame, sight) for sight in sights] or [row(frame, None)]
-        return _Measured(frame.seconds, [sight.box for sight in sights], np.stack(rows))
-
-    def _measure_all(self, frames: Iterable[Frame], row: RowMaker) -> Iterator[_Measured]:
-        """Measure pictures side by side; they come out in the order in which they went in."""
-        begun: deque[Future[_Measured]] = deque()
+    def _measure(self, frames: Sequence[Frame], rows: RowMaker) -> list[_Measured]:
+        """Measure pictures that follow one another: look at the first, follow its faces."""
+        graphs = self._free.get()
         try:
+            sights: list[list[Sight]] = []
             for frame in frames:
-                begun.append(self._pool.submit(self._measure, frame, row))
+                sights.append(graphs.follow(frame.rgb, sights[-1] if sights else []))
+        finally:
+            self._free.put(graphs)
+        return [
+            _Measured(frame.seconds, [sight.box for sight in seen], of_picture)
+            for frame, seen, of_picture in zip(frames, sights, rows(frames, sights), strict=True)
+        ]
+
+    def _measure_all(self, frames: Iterable[Frame], rows: RowMaker) -> Iterator[_Measured]:
+        """Measure stretches of pictures side by side; they come out as they went in."""
+        begun: deque[Future[list[_Measured]]] = deque()
+        try:
+            for stretch in _stretches(frames):
+                begun.append(self._pool.submit(self._measure, stretch, rows))
                 # One more for each thread, so that none waits for the decoder's next picture.
                 if len(begun) > 2 * len(self._graphs):
-                    yield begun.popleft().result()
+                    yield from begun.popleft().result()
             while begun:
-                yield begun.popleft().result()
+                yield from begun.popleft().result()
         finally:
             # Whoever stops early finds the graphs free again.
             for measuring in begun:
@@ -218,6 +222,22 @@ def of_one_face(pictures: Sequence[NDArray[np.float32]], sound: Sound | None) ->
     return FaceFeatures(values, len(values), int(found.sum()), most, "built-in", why)
 
 
+def _stretches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    """Pictures of `FOLLOWED_SECONDS` and of one size together, `MOST_FOLLOWED` at most."""
+    stretch: list[Frame] = []
+    for frame in frames:
+        if stretch and (
+            frame.seconds >= stretch[0].seconds + FOLLOWED_SECONDS
+            or len(stretch) == MOST_FOLLOWED
+            or frame.rgb.shape != stretch[0].rgb.shape
+        ):
+            yield stretch
+            stretch = []
+        stretch.append(frame)
+    if stretch:
+        yield stretch
+
+
 def enlarge_small_still(grey: Picture) -> Picture:
     """Make a small cut-out face, such as FER2013's of 48x48 px, fit for the tracker.
 
@@ -244,46 +264,3 @@ def _ticks(frames: Iterable[Frame], steps_per_second: float) -> Iterator[Frame]:
         if tick >= due:
             due = tick + 1
             yield frame
-
-
-def _row(
-    frame: Frame, sight: Sight | None, *, camera: Camera | None = None, complete: bool = True
-) -> NDArray[np.float32]:
-    """(714,) OpenFace's columns of one face of a picture, action units not yet settled."""
-    row: NDArray[np.float32] = empty_rows(1)[0]
-    row[INDEX["frame"]] = frame.index + 1
-    row[INDEX["timestamp"]] = frame.seconds
-    if sight is None:
-        return row
-    height, width = frame.rgb.shape[:2]
-    camera = camera or Camera.default(width * frame.scale, height * frame.scale)
-    head = Head(sight.mesh * frame.scale, camera)
-    blocks: dict[str, ArrayLike] = {
-        "confidence": sight.box.score,
-        "success": 1,
-        "landmarks_3d": head.points_mm.T,
-        "au_intensity": action_units.estimates(head.frontal),
-    }
-    if complete:
-        blocks |= _blocks_of_openface(head)
-    for name, block in blocks.items():
-        columns = group(name).columns
-        row[INDEX[columns[0]] : INDEX[columns[-1]] + 1] = np.ravel(block)
-    row[INDEX["p_scale"]] = head.similarity[0]
-    return row
-
-
-def _blocks_of_openface(head: Head) -> dict[str, ArrayLike]:
-    """What the model does not go by: gaze, eyes, pose and the picture's own landmarks."""
-    eyes = gaze(head)
-    scale, _, offset = head.similarity
-    return {
-        "gaze": eyes.vectors,
-        "gaze_angle": eyes.angles,
-        "eye_2d": eyes.points.T,
-        "eye_3d": eyes.points_mm.T,
-        "pose_translation": head.pose[1],
-        "pose_rotation": head.pose_angles,
-        "landmarks_2d": head.points[:, :2].T,
-        "shape_rigid": (scale, *head.shape_angles, *offset[:2]),
-    }

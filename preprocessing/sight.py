@@ -1,22 +1,30 @@
-"""Faces in one picture: MediaPipe's two detectors, and its mesh on a square around a face."""
+"""Faces in pictures: found by MediaPipe's two detectors, and followed by its mesh.
+
+MediaPipe's own `FaceMesh` looks for a face before each mesh, or follows one for as long as it can,
+and does neither for faces at a distance. Here its landmark model is run on a region of our own
+choosing: around a detection where a face is looked for, around the mesh of the picture before where
+it is followed. The region's size and turn are those that MediaPipe gives it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.mediapipe_quietly import face_detection, face_mesh, quiet
+from preprocessing.mediapipe_quietly import face_detection, landmark_graph, quiet, rectangle
 from preprocessing.speaker import Box
 
 Mesh = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 
-CROP: Final = 2.0
-"""Side of the square given to the mesh, in sides of the detected box."""
+REGION: Final = 1.5
+"""Side of the region that the mesh is sought in, in sides of the face's bounds."""
 
 CLEAR: Final = 0.7
 """Least score of the close-up detector in clips: below, it takes lamps and shelves for faces."""
@@ -24,9 +32,17 @@ CLEAR: Final = 0.7
 MOST_FACES: Final = 4
 """Most faces of a picture that are measured, the largest first."""
 
+SAME_PLACE: Final = 0.5
+"""Overlap (intersection over union) from which two meshes are of one face."""
+
+CLOSE_UP: Final = 2.0
+"""Side of the square in which the close-up detector confirms a face, in sides of its bounds."""
+
 SMALLEST_SIDE: Final = 16
 """Pictures with a shorter side (px) hold no face that could be measured."""
 
+EYE_CORNERS: Final = (33, 263)
+"""Vertices of the outer corners, the picture's left one first: how far a face is turned."""
 
 _QUIETLY: Final = Lock()
 
@@ -37,11 +53,21 @@ class Sight:
 
     Attributes:
         mesh: (478, 3) px.
-        box: where a detector saw it.
+        box: the mesh's bounds, with the score of the detection that led to it.
     """
 
     mesh: Mesh
     box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A square of a picture: centre and side in px, turned clockwise by an angle (rad)."""
+
+    x: float
+    y: float
+    side: float
+    angle: float = 0.0
 
 
 class FaceGraphs:
@@ -54,20 +80,48 @@ class FaceGraphs:
                 face_detection.FaceDetection(model_selection=1),
                 face_detection.FaceDetection(model_selection=0, min_detection_confidence=CLEAR),
             )
-            self._mesher = face_mesh.FaceMesh(
-                static_image_mode=True, max_num_faces=1, refine_landmarks=True
-            )
+            self._close_up = face_detection.FaceDetection(model_selection=0)
+            self._mesher = landmark_graph()
             # The graphs start on their first picture, and that is when they log.
             blank = np.zeros((64, 64, 3), np.uint8)
-            for graph in (*self._detectors, self._mesher):
-                graph.process(blank)
+            for detector in (*self._detectors, self._close_up):
+                detector.process(blank)
+            self._landmarks(blank, Region(32, 32, 64))
         self._spoken = False
         """Whether the mesh's graph has met its first face, which it comments on."""
 
     def close(self) -> None:
         """Free the graphs."""
-        for graph in (*self._detectors, self._mesher):
+        for graph in (*self._detectors, self._close_up, self._mesher):
             graph.close()
+
+    def look(self, rgb: Picture) -> list[Sight]:
+        """Find the faces in a picture, the largest first, at most `MOST_FACES`.
+
+        A detection counts as a face once it is confirmed close up, and a mesh fits into it.
+
+        Args:
+            rgb: (height, width, 3) uint8.
+        """
+        if min(rgb.shape[:2]) < SMALLEST_SIDE:
+            return []
+        found = next(filter(None, (_detect(graph, rgb) for graph in self._detectors)), [])
+        found.sort(key=lambda detection: detection[0].side, reverse=True)
+        return _distinct(
+            [self._confirmed(rgb, region, score) for region, score in found[:MOST_FACES]]
+        )
+
+    def follow(self, rgb: Picture, before: Sequence[Sight]) -> list[Sight]:
+        """Find the faces of the picture before in this one; look anew where one is lost.
+
+        Args:
+            rgb: (height, width, 3) uint8.
+            before: faces of the picture before, of the same size.
+        """
+        sights = [self._fitted(rgb, _around(sight.mesh), sight.box.score) for sight in before]
+        if not before or any(sight is None for sight in sights):
+            return self.look(rgb)
+        return _distinct(sights)
 
     def look_still(self, rgb: Picture) -> Sight | None:
         """Find the face in a picture known to be of one.
@@ -77,75 +131,102 @@ class FaceGraphs:
         sights = self.look(rgb)
         if sights:
             return sights[0]
-        mesh = self._mesh(rgb) if min(rgb.shape[:2]) >= SMALLEST_SIDE else None
-        return None if mesh is None else Sight(mesh, _bounds(mesh))
+        height, width = rgb.shape[:2]
+        if min(height, width) < SMALLEST_SIDE:
+            return None
+        whole = Region(width / 2, height / 2, max(height, width))
+        return self._sight(rgb, whole, score=0.5)
 
-    def look(self, rgb: Picture) -> list[Sight]:
-        """Find the faces in a picture, the largest first, at most `MOST_FACES`.
+    def _confirmed(self, rgb: Picture, region: Region, score: float) -> Sight | None:
+        """The face that a detector saw, if the close-up detector sees one there, too.
 
-        A box counts as a face once a mesh fits into it.
-
-        Args:
-            rgb: (height, width, 3) uint8.
+        The detector for faces at a distance takes other things for faces, and the mesh of such a
+        thing looks like a face.
         """
-        if min(rgb.shape[:2]) < SMALLEST_SIDE:
-            return []
-        shared = _read_only(rgb)
-        boxes = next(filter(None, (_detect(graph, shared) for graph in self._detectors)), [])
-        boxes.sort(key=lambda box: box.area, reverse=True)
-        meshes = [(self._mesh_in(rgb, box), box) for box in boxes[:MOST_FACES]]
-        return [Sight(mesh, box) for mesh, box in meshes if mesh is not None]
+        side = max(2, round(CLOSE_UP / REGION * region.side))
+        left, top = round(region.x - side / 2), round(region.y - side / 2)
+        height, width = rgb.shape[:2]
+        square = np.zeros((side, side, 3), np.uint8)
+        inside = rgb[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
+        down, right = max(-top, 0), max(-left, 0)
+        square[down : down + inside.shape[0], right : right + inside.shape[1]] = inside
+        close = max(_detect(self._close_up, square), key=lambda found: found[1], default=None)
+        if close is None:
+            return None
+        found, _ = close
+        return self._sight(rgb, replace(found, x=found.x + left, y=found.y + top), score)
 
-    def _mesh(self, rgb: Picture) -> Mesh | None:
-        """(478, 3) px of the clearest face of a picture."""
-        rgb = _read_only(rgb)
+    def _sight(self, rgb: Picture, region: Region, score: float) -> Sight | None:
+        """The face in a region that is only roughly its own: the mesh is taken twice."""
+        rough = self._mesh(rgb, region)
+        return None if rough is None else self._fitted(rgb, _around(rough), score)
+
+    def _fitted(self, rgb: Picture, region: Region, score: float) -> Sight | None:
+        mesh = self._mesh(rgb, region)
+        return None if mesh is None else Sight(mesh, _bounds(mesh, score))
+
+    def _mesh(self, rgb: Picture, region: Region) -> Mesh | None:
+        """(478, 3) px of the face in a region; None where the landmark model sees none."""
         if self._spoken:
-            found = self._mesher.process(rgb).multi_face_landmarks
+            found = self._landmarks(rgb, region)
         else:
             # The descriptor that is turned away belongs to the whole process.
             with _QUIETLY, quiet():
-                found = self._mesher.process(rgb).multi_face_landmarks
+                found = self._landmarks(rgb, region)
         if not found:
             return None
         self._spoken = True
         height, width = rgb.shape[:2]
-        points = np.array([(point.x, point.y, point.z) for point in found[0].landmark])
+        points = np.array([(point.x, point.y, point.z) for point in found.landmark])
         mesh: Mesh = points * (width, height, width)
         return mesh
 
-    def _mesh_in(self, rgb: Picture, box: Box) -> Mesh | None:
-        """(478, 3) px of the picture: the mesh of the face in a box."""
-        side = max(2, round(CROP * max(box.width, box.height)))
-        left = round(box.left + (box.width - side) / 2)
-        top = round(box.top + (box.height - side) / 2)
+    def _landmarks(self, rgb: Picture, region: Region) -> Any:
         height, width = rgb.shape[:2]
-        inside = rgb[max(top, 0) : min(top + side, height), max(left, 0) : min(left + side, width)]
-        square = np.zeros((side, side, 3), np.uint8)
-        down, right = max(-top, 0), max(-left, 0)
-        square[down : down + inside.shape[0], right : right + inside.shape[1]] = inside
-        mesh = self._mesh(square)
-        return None if mesh is None else mesh + np.array((left, top, 0))
+        place = (region.x / width, region.y / height, region.side / width, region.side / height)
+        asked = {"image": rgb, "roi": rectangle(*place, region.angle)}
+        return self._mesher.process(asked).landmarks
 
 
-def _read_only(rgb: Picture) -> Picture:
-    """The same pixels, which MediaPipe then need not copy."""
-    view = np.ascontiguousarray(rgb).view()
-    view.flags.writeable = False
-    return view
-
-
-def _detect(graph: Any, rgb: Picture) -> list[Box]:
-    """Boxes of the faces that a detector finds in a picture."""
+def _detect(graph: Any, rgb: Picture) -> list[tuple[Region, float]]:
+    """Regions and scores of the faces that a detector finds in a picture."""
     height, width = rgb.shape[:2]
-    boxes = []
+    found = []
     for detection in graph.process(rgb).detections or ():
         box = detection.location_data.relative_bounding_box
-        size = (box.width * width, box.height * height)
-        boxes.append(Box(box.xmin * width, box.ymin * height, *size, score=detection.score[0]))
-    return boxes
+        left, right = (
+            (eye.x * width, eye.y * height)
+            for eye in detection.location_data.relative_keypoints[:2]
+        )
+        region = Region(
+            x=(box.xmin + box.width / 2) * width,
+            y=(box.ymin + box.height / 2) * height,
+            side=REGION * max(box.width * width, box.height * height),
+            angle=math.atan2(right[1] - left[1], right[0] - left[0]),
+        )
+        found.append((region, float(detection.score[0])))
+    return found
 
 
-def _bounds(mesh: Mesh) -> Box:
+def _around(mesh: Mesh) -> Region:
+    """The region for the next mesh of a face."""
+    low, high = mesh[:, :2].min(0), mesh[:, :2].max(0)
+    across = mesh[EYE_CORNERS[1], :2] - mesh[EYE_CORNERS[0], :2]
+    x, y = (low + high) / 2
+    side = REGION * float((high - low).max())
+    return Region(float(x), float(y), side, math.atan2(across[1], across[0]))
+
+
+def _bounds(mesh: Mesh, score: float) -> Box:
     left, top = mesh[:, :2].min(0)
     width, height = np.ptp(mesh[:, :2], axis=0)
-    return Box(left, top, width, height, score=0.5)
+    return Box(left, top, width, height, score=score)
+
+
+def _distinct(sights: Sequence[Sight | None]) -> list[Sight]:
+    """Those that are there, one for each face: two regions may have led to the same."""
+    kept: list[Sight] = []
+    for sight in sights:
+        if sight is not None and all(sight.box.overlap(k.box) < SAME_PLACE for k in kept):
+            kept.append(sight)
+    return kept

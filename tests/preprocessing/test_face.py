@@ -16,14 +16,11 @@ from examples.sample_clip import portrait
 from preprocessing.clip import DecodeLimits, FaceFeatures, Frame
 from preprocessing.decode import ClipReader
 from preprocessing.errors import ClipTooLong
-from preprocessing.face import (
-    MODEL_COLUMNS,
-    UNSUPPORTED_COLUMNS,
-    FaceTracker,
-    enlarge_small_still,
-)
+from preprocessing.face import FaceTracker, enlarge_small_still
+from preprocessing.face_rows import MODEL_COLUMNS, UNSUPPORTED_COLUMNS
 from preprocessing.mediapipe_quietly import quiet
 from preprocessing.openface_columns import COLUMNS, INDEX, group, indices, points
+from preprocessing.sight import FaceGraphs, Sight
 
 Picture = NDArray[np.uint8]
 RATE = 10
@@ -145,6 +142,44 @@ def test_a_clip_that_breaks_off_leaves_the_tracker_usable(tracker: FaceTracker) 
     with pytest.raises(ClipTooLong):
         tracker.analyse(broken(), steps_per_second=RATE)
     assert analysed(tracker, portrait(0.0)).frames_with_face == 1
+
+
+def test_faces_are_looked_for_once_a_stretch_and_where_one_is_lost(
+    tracker: FaceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+    look = FaceGraphs.look
+
+    def counted(graphs: FaceGraphs, rgb: Picture) -> list[Sight]:
+        nonlocal looked
+        looked += 1
+        return look(graphs, rgb)
+
+    monkeypatch.setattr(FaceGraphs, "look", counted)
+    pictures = [portrait(0.0)] * 18
+    # 18 pictures at 10 a second: three stretches of at most 0.8 s.
+    assert analysed(tracker, *pictures).frames_with_face == 18
+    assert looked == 3
+    looked = 0
+    pictures[2] = np.zeros_like(pictures[2])
+    # Looked for at the start, when lost, and when it is to be found again.
+    assert analysed(tracker, *pictures[:5]).frames_with_face == 4
+    assert looked == 3
+
+
+def test_followed_meshes_are_those_that_are_found(tracker: FaceTracker) -> None:
+    followed = analysed(tracker, *(portrait(index / 10) for index in range(8))).values
+    for index, row in enumerate(followed):
+        found = analysed(tracker, portrait(index / 10)).values
+        near, here = (points(rows, "", "xy")[:, 17:] for rows in (row[None], found))
+        assert np.abs(near - here).mean() < 2
+
+
+def test_a_second_face_is_seen_with_the_next_stretch(tracker: FaceTracker) -> None:
+    large = portrait(0.0)
+    alone = np.hstack([large, np.zeros_like(large)])
+    found = analysed(tracker, *[alone] * 4, *[np.hstack([large, large])] * 8)
+    assert found.faces == 2
 
 
 def test_the_followed_face_stays_the_same_and_both_are_counted(tracker: FaceTracker) -> None:
