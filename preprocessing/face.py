@@ -28,13 +28,11 @@ from preprocessing.clip import FaceFeatures, Frame, Sound
 from preprocessing.face_rows import rows_of
 from preprocessing.geometry import Camera
 from preprocessing.openface_columns import INDEX, empty_rows
+from preprocessing.schema import FOLLOWED_SECONDS
 from preprocessing.sight import FaceGraphs, Picture, Sight
 from preprocessing.speaker import Box, FaceNumbers, first_face, rank_faces
 
 RowMaker = Callable[[Sequence[Frame], Sequence[Sequence[Sight]]], list[NDArray[np.float32]]]
-
-FOLLOWED_SECONDS: Final = 0.8
-"""Faces are looked for anew after this time (s)."""
 
 MOST_FOLLOWED: Final = 8
 """Most pictures of a stretch, which are in memory together."""

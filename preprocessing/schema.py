@@ -100,6 +100,9 @@ INTENSITY_COLUMNS: tuple[str, ...] = tuple(f"AU{unit}_r" for unit in ACTION_UNIT
 SHAPE_COLUMNS: tuple[str, ...] = tuple(f"face_{axis}_{i}" for axis in "xy" for i in range(17, 68))
 """102 columns: the inner face aligned to the mean face (mm), `preprocessing.face_shape`."""
 
+FOLLOWED_SECONDS = 0.8
+"""Faces are looked for after this time (s), and followed in between."""
+
 REST_QUANTILE = 0.15
 """Share of a clip's pictures in which an action unit is taken to rest (`action_units.settle`)."""
 
@@ -120,7 +123,8 @@ def _digest(*names: str) -> str:
 
 VIDEO_RULE = (
     f"upright frames, the first at or after each tick of 1/{STEPS_PER_SECOND} s since the first "
-    f"frame, none twice; longest side at most 1280 pixels; mediapipe 0.10.21 face mesh; OpenFace "
+    f"frame, none twice; longest side at most 1280 pixels; mediapipe 0.10.21 face landmarks, faces "
+    f"looked for every {FOLLOWED_SECONDS} s and followed in between; OpenFace "
     f"action unit intensities 0-5, less a face's {REST_QUANTILE} quantile times t / (t + "
     f"{CALIBRATION_SECONDS} s), and 3D landmarks 17 to 67 aligned to a mean face, by weights "
     f"{_digest(*_FITTED)}; frames without a face dropped"
