@@ -7,17 +7,19 @@ machine that does other things; clips of ten seconds, milliseconds of one core, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from benchmarks.speed_clips import SIZES, speed_clip
-from preprocessing import audio, face
-from preprocessing.clip import DecodeLimits, Sound
+from preprocessing import audio
+from preprocessing.clip import DecodeLimits, Frame, Sound
 from preprocessing.decode import read_frames, read_sound
+from preprocessing.face import stretches
+from preprocessing.face_rows import rows_of
 from preprocessing.schema import STEPS_PER_SECOND
-from preprocessing.sight import FaceGraphs
+from preprocessing.sight import FaceGraphs, Sight
 
 T = TypeVar("T")
 SILENCE = Sound(np.zeros(0, np.float32))
@@ -34,14 +36,24 @@ def cost(work: Callable[[], T]) -> tuple[T, float]:
     return result, least
 
 
+def followed(frames: Sequence[Frame], graphs: FaceGraphs) -> list[list[Sight]]:
+    """The faces of each picture, as `FaceTracker` finds them."""
+    found: list[list[Sight]] = []
+    for stretch in stretches(frames):
+        sights: list[Sight] = []
+        for frame in stretch:
+            sights = graphs.follow(frame.rgb, sights)
+            found.append(sights)
+    return found
+
+
 def row(lines: int, graphs: FaceGraphs) -> str:
     """One clip's costs."""
     clip, limits = speed_clip(SECONDS, lines).read_bytes(), DecodeLimits()
     frames, decode = cost(lambda: list(read_frames(clip, limits, STEPS_PER_SECOND)))
-    sights, look = cost(lambda: [graphs.look(frame.rgb) for frame in frames])
-    found = [(frame, sight[0]) for frame, sight in zip(frames, sights, strict=True) if sight]
-    _, rows = cost(lambda: [face._row(*one, complete=False) for one in found])
-    _, every = cost(lambda: [face._row(*one, complete=True) for one in found])
+    sights, look = cost(lambda: followed(frames, graphs))
+    _, rows = cost(lambda: rows_of(frames, sights, complete=False))
+    _, every = cost(lambda: rows_of(frames, sights))
     sound, hear = cost(lambda: read_sound(clip, limits) or SILENCE)
     _, analyse = cost(lambda: audio.analyse(sound))
     cells = (decode, look, rows, every - rows, hear, analyse)

@@ -183,7 +183,7 @@ class FaceTracker:
         """Measure stretches of pictures side by side; they come out as they went in."""
         begun: deque[Future[list[_Measured]]] = deque()
         try:
-            for stretch in _stretches(frames):
+            for stretch in stretches(frames):
                 begun.append(self._pool.submit(self._measure, stretch, rows))
                 # One more for each thread, so that none waits for the decoder's next picture.
                 if len(begun) > 2 * len(self._graphs):
@@ -220,7 +220,7 @@ def of_one_face(pictures: Sequence[NDArray[np.float32]], sound: Sound | None) ->
     return FaceFeatures(values, len(values), int(found.sum()), most, "built-in", why)
 
 
-def _stretches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+def stretches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
     """Pictures of `FOLLOWED_SECONDS` and of one size together, `MOST_FOLLOWED` at most."""
     stretch: list[Frame] = []
     for frame in frames:
