@@ -1,6 +1,7 @@
 // Which requests answer what was filled in.
 
 import { curlCommand } from "./curl.js";
+import { runJob } from "./job.js";
 import { Problem, send } from "./send.js";
 import { captionsOf, transcriptPart } from "./transcript.js";
 import { clock, size } from "./words.js";
@@ -48,25 +49,33 @@ export function whatIsMissing(asked, info) {
 /**
  * Ask for the score of a clip; with captions also along its time, and of a long clip only so.
  * @param {Asked} asked
- * @param {{info: ?object, signal: AbortSignal, onStage: (stage: string, share: ?number) => void}} uses
+ * @param {object} uses
+ * @param {?object} uses.info of /info
+ * @param {AbortSignal} uses.signal
+ * @param {(share: number) => void} uses.onUpload
+ * @param {(route: string, share: ?number) => void} uses.onWork when all is sent, and of long work how much is done
  * @returns {Promise<{answer: ?object, timeline: ?object, untimed: ?Problem, curl: string}>}
  *   `untimed`: why there is no timeline although there are captions
  */
-export async function ask(asked, { info, signal, onStage }) {
-  const post = (route) =>
-    send(route, formOf(asked, route), {
-      key: asked.key,
-      signal,
-      onUpload: (share) => onStage(route, share),
-    });
+export async function ask(asked, { info, signal, onUpload, onWork }) {
+  const { key } = asked;
+  const sending = (route) => ({
+    key,
+    signal,
+    onUpload: (share) => (share < 1 ? onUpload(share) : onWork(route, null)),
+  });
+  const post = (route) => send(route, formOf(asked, route), sending(route));
   const found = { answer: null, timeline: null, untimed: null };
   const long = Boolean(info) && isLong(asked, info.limits);
   if (!long) found.answer = await post("predict");
-  if (captionsOf(asked.transcript).length) {
+  if (long) {
+    const uses = { ...sending("timeline"), onProgress: (share) => onWork("timeline", share) };
+    found.timeline = await runJob(formOf(asked, "timeline", { kind: "timeline" }), uses);
+  } else if (captionsOf(asked.transcript).length) {
     try {
       found.timeline = await post("timeline");
     } catch (error) {
-      if (long || !(error instanceof Problem)) throw error;
+      if (!(error instanceof Problem)) throw error;
       found.untimed = error;
     }
   }
@@ -81,12 +90,12 @@ export async function ask(asked, { info, signal, onStage }) {
   return { ...found, curl };
 }
 
-function formOf({ clip, transcript }, route) {
+function formOf({ clip, transcript }, route, fields = route === "predict" ? FIELDS : {}) {
   const form = new FormData();
   const { words, file } = transcriptPart(transcript, route);
   if (file) form.append("transcript", new Blob([transcript], { type: "text/plain" }), file);
   else form.append("transcript", words);
-  for (const [name, value] of Object.entries(route === "predict" ? FIELDS : {})) form.append(name, value);
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
   form.append("video", clip);
   return form;
 }

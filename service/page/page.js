@@ -33,7 +33,7 @@ async function submit(event) {
   running = new AbortController();
   busy(true);
   try {
-    showResult(await ask(asked, { info, signal: running.signal, onStage }), asked);
+    showResult(await ask(asked, { info, signal: running.signal, onUpload, onWork }), asked);
   } catch (error) {
     if (error instanceof Problem) showProblem(error);
     else if (error.name === "AbortError") announce("Cancelled");
@@ -51,14 +51,18 @@ function busy(yes) {
   byId("result").setAttribute("aria-busy", yes);
 }
 
-function onStage(route, share) {
-  const bar = byId("bar");
-  const whole = share === 1;
-  if (whole) bar.removeAttribute("value");
-  else bar.value = share;
-  const working = route === "timeline" ? "Scoring each caption …" : "Listening and looking …";
-  byId("progress-text").textContent = whole ? working : `Uploading: ${percent(share)}`;
-  if (whole) announce(working);
+function onUpload(share) {
+  byId("bar").value = share;
+  byId("progress-text").textContent = `Uploading: ${percent(share)}`;
+}
+
+function onWork(route, share) {
+  const working = route === "timeline" ? "Scoring each caption" : "Listening and looking";
+  if (share === null) {
+    byId("bar").removeAttribute("value");
+    announce(working);
+  } else byId("bar").value = share;
+  byId("progress-text").textContent = share === null ? `${working} …` : `${working}: ${percent(share)}`;
 }
 
 function showResult({ answer, timeline, untimed, curl }, { seconds, transcript }) {

@@ -222,19 +222,23 @@ def test_captions_are_scored_one_by_one(visit: Visit, long_clip: Path) -> None:
     accessible(page)
 
 
-def test_a_clip_too_long_for_one_score_is_scored_along_its_captions(
-    visit: Visit, long_clip: Path
-) -> None:
-    page = visit.page
+def admit_three_seconds(page: Page) -> None:
+    """Let the page believe that one score takes 3 s at most: 50 s of clip would take too long."""
 
     def short(route: Route) -> None:
-        """What the service says, but that one score takes 3 s at most: its limit takes too long."""
         info = route.fetch().json()
         info["limits"]["max_clip_seconds"] = 3
         route.fulfill(json=info)
 
     page.route("**/info", short)
     page.reload()
+
+
+def test_a_clip_too_long_for_one_score_is_scored_along_its_captions(
+    visit: Visit, service: Service, long_clip: Path
+) -> None:
+    page = visit.page
+    admit_three_seconds(page)
     visit.ready().fill(long_clip, WORDS)
     until(page.locator("#preview"), "duration > 3")
     visit.submit()
@@ -248,6 +252,26 @@ def test_a_clip_too_long_for_one_score_is_scored_along_its_captions(
     expect(page.locator("#curl")).to_contain_text("-F transcript=@captions.json")
     assert not [url for url in visit.requests if url.endswith("/predict")]
     accessible(page)
+    wait_until_forgotten(visit, service)
+
+
+def test_long_work_can_be_cancelled(visit: Visit, service: Service, long_clip: Path) -> None:
+    page = visit.page
+    admit_three_seconds(page)
+    visit.ready().fill(long_clip, CAPTIONS)
+    until(page.locator("#preview"), "duration > 3")
+    with page.expect_request("**/jobs/*/events"):
+        page.click("#submit")
+    page.click("#cancel")
+    expect(page.locator("#progress")).to_be_hidden()
+    expect(page.locator(".hero")).to_have_count(0)
+    wait_until_forgotten(visit, service)
+
+
+def wait_until_forgotten(visit: Visit, service: Service) -> None:
+    """The service keeps neither clip nor result of the page's jobs."""
+    events = next(url for url in visit.requests if url.endswith("/events"))
+    service.wait_for(events.removesuffix("/events"), status=404)
 
 
 def test_a_file_beside_the_field_does_not_replace_the_page(visit: Visit, clip_file: Path) -> None:
