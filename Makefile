@@ -4,12 +4,13 @@
 # make setup     everything into .venv, nothing more                      PYTHON=python3.12
 # make weights   the shipped checkpoint anew from its data, hours on 2 cores      DATA=../shared/data
 # make rehearse  the Dockerfile's own steps without Docker, in an empty environment
+# make audit     known vulnerabilities of all pinned packages, where their list can be reached
 # make clean     take away .venv and what tools have left; features and runs in build/ stay
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: setup demo serve test lint types pytest weights rehearse clean
+.PHONY: setup demo serve test lint types pytest weights rehearse audit clean
 
 # The first that runs and is of a version that all pinned packages have wheels for.
 PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3 python,\
@@ -98,6 +99,9 @@ build/runs/default/record.json: $(RECIPES)/default.toml build/runs/text/record.j
 build/runs/default/calibrated.jsonl: build/runs/default/record.json
 	$(BIN)/python -m model.training.calibrate $(@D)/dpdf-lq-default.safetensors | tee $@.partial
 	mv $@.partial $@
+
+audit: $(STAMP)
+	$(BIN)/python -m benchmarks.audit
 
 rehearse: $(STAMP)
 	$(BIN)/python docker/rehearse.py
