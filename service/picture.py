@@ -58,7 +58,13 @@ def draw(answer: TimelineResponse, form: str) -> bytes:
     axes.set_xlim(0, max(1.0, answer.segments[-1].end_seconds))
     axes.set_ylim(-SCALE - 0.1, SCALE + 0.1)
     ticks = range(-int(SCALE), int(SCALE) + 1)
-    axes.set_yticks(ticks, [f"{label}  {n:+d}" for label, n in zip(LABELS, ticks, strict=True)])
+    axes.set_yticks(
+        ticks,
+        [
+            f"{label}  {n:+d}" if n else f"{label}  0"
+            for label, n in zip(LABELS, ticks, strict=True)
+        ],
+    )
     axes.xaxis.set_major_formatter(lambda seconds, _: _clock(seconds))
     axes.set_xlabel("time in the clip; shaded: 90 % interval; dashed: weighted mean")
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
