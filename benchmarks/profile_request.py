@@ -32,8 +32,8 @@ HEAD = """
 | clip | total ms | queue | features | decode | face | text | sound | model | else | else % |
 |---|---|---|---|---|---|---|---|---|---|---|"""
 FLOOR_HEAD = """
-| clip | request ms | floor ms | ratio | with our detector ms | ratio |
-|---|---|---|---|---|---|"""
+| clip | request ms | floor ms | ratio |
+|---|---|---|---|"""
 
 
 def ask(service: Service, clip: bytes) -> Timings:
@@ -70,28 +70,25 @@ def main() -> None:
     options = parser.parse_args()
     clips = [(s, lines) for s, lines in PROFILED if s == 3 or not options.shortest]
     cores = len(os.sched_getaffinity(0))
-    bare, ours = Floor(cores, "face_mesh"), Floor(cores, "tracker")
+    bare = Floor(cores)
     profiles, floors = [], []
     with tempfile.TemporaryDirectory() as folder, Service(Path(folder)) as service:
         service.wait_for("/readyz")
         for seconds, lines in clips:
             name, clip = f"{seconds} s {lines}p", speed_clip(seconds, lines).read_bytes()
             requests: list[Timings] = []
-            floor: list[tuple[float, float]] = []
+            floor: list[float] = []
             for turn in range(options.repeat + 1):
                 asked = ask(service, clip)
-                least = bare.milliseconds(clip, WORDS), ours.milliseconds(clip, WORDS)
+                least = bare.milliseconds(clip, WORDS)
                 # The first turn warms both.
                 if turn:
                     requests.append(asked)
                     floor.append(least)
             profiles.append(profile_row(name, requests))
             total = statistics.median(one["total"] for one in requests)
-            first, second = (statistics.median(column) for column in zip(*floor, strict=True))
-            floors.append(
-                f"| {name} | {total:.0f} | {first:.0f} | {total / first:.2f} "
-                f"| {second:.0f} | {total / second:.2f} |"
-            )
+            least = statistics.median(floor)
+            floors.append(f"| {name} | {total:.0f} | {least:.0f} | {total / least:.2f} |")
             print(f"{name} measured", flush=True)
         service.terminate()
     print(f"\n{cores} cores, {options.repeat} requests of each clip, medians")

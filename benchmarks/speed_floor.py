@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Any
 
 import av
 import numpy as np
@@ -28,13 +28,8 @@ from model.predictor import Predictor
 from preprocessing.features import default_tokenizer
 from preprocessing.mediapipe_quietly import face_mesh, quiet
 from preprocessing.schema import STEPS_PER_SECOND, feature_schema
-from preprocessing.sight import FaceGraphs
 
 Picture = NDArray[np.uint8]
-Meshes = Literal["face_mesh", "tracker"]
-"""``face_mesh`` is MediaPipe's FaceMesh on the whole picture: a near-range detector and the mesh.
-``tracker`` is what our features are made of: a detector for any distance, then FaceMesh on a square
-around its face. The features' definition needs the second."""
 
 
 class Floor:
@@ -42,15 +37,14 @@ class Floor:
 
     Args:
         cores: threads for meshes, and for FFmpeg.
-        meshes: see `Meshes`.
     """
 
-    def __init__(self, cores: int, meshes: Meshes) -> None:
+    def __init__(self, cores: int) -> None:
         self._cores = cores
         self._pool = ThreadPoolExecutor(cores)
         self._free: SimpleQueue[Callable[[Picture], object]] = SimpleQueue()
         for _ in range(cores):
-            self._free.put(_mesher(meshes))
+            self._free.put(_mesher())
         schema = feature_schema(default_tokenizer().sha256)
         torch.set_num_threads(cores)
         self._predictor = Predictor.load(DEFAULT_CHECKPOINT, schema=schema, device="cpu")
@@ -89,9 +83,8 @@ class Floor:
             self._free.put(mesh)
 
 
-def _mesher(meshes: Meshes) -> Callable[[Picture], object]:
-    if meshes == "tracker":
-        return FaceGraphs().look
+def _mesher() -> Callable[[Picture], object]:
+    """MediaPipe's FaceMesh for stills: its near-range detector, then the mesh."""
     with quiet():
         graph: Any = face_mesh.FaceMesh(
             static_image_mode=True, max_num_faces=1, refine_landmarks=True

@@ -185,8 +185,9 @@ class FaceTracker:
         try:
             for stretch in stretches(frames):
                 begun.append(self._pool.submit(self._measure, stretch, rows))
-                # One more for each thread, so that none waits for the decoder's next picture.
-                if len(begun) > 2 * len(self._graphs):
+                # One more than there are threads, so that none waits for the decoder; pictures of
+                # several stretches are tens of megabytes.
+                if len(begun) > len(self._graphs):
                     yield from begun.popleft().result()
             while begun:
                 yield from begun.popleft().result()
