@@ -7,144 +7,37 @@
 The words of a clip are in a file of the same name beside it (.txt, .vtt or .srt), in the table
 (columns ``file`` and ``text``; files are looked for beside the table), or given on the command
 line for a single clip. A clip that cannot be scored has an ``error`` in its line and makes the exit
-code 1; the others are scored all the same.
+code 1; the others are scored all the same. Lines are written as they come: Ctrl-C loses at most the
+clips in work, and the same command with ``--resume`` goes on behind the last line.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
+import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TextIO
 
 from tqdm import tqdm
 
 from model.checkpoint import DEFAULT_CHECKPOINT
-from model.inputs import Sample
 from model.predictor import Predictor
-from preprocessing.errors import PreprocessingError
-from preprocessing.features import default_tokenizer, extract
+from preprocessing.features import default_tokenizer
 from preprocessing.schema import feature_schema
-from preprocessing.tensors import to_sample
-from preprocessing.transcript import read_transcript
-
-MEDIA = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
-    + (".wav", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".flac")
-)
-"""Files of a folder that are taken for clips."""
-
-TRANSCRIPTS = (".txt", ".vtt", ".srt")
-"""Endings of the file with a clip's words, in the order in which they are looked for."""
+from score.jobs import Job, extract_job, jobs_of, jobs_of_table
+from score.lines import Line, is_csv, write, written
 
 BATCH = 16
 """Clips in one call of the model."""
 
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A clip, and where its words are.
-
-    Attributes:
-        clip: its file.
-        words: UTF-8 bytes of the transcript; None where there is none.
-        suffix: how to read them: ``.txt``, ``.vtt`` or ``.srt``.
-    """
-
-    clip: Path
-    words: bytes | None
-    suffix: str = ".txt"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What is written of a clip; empty but for the file where there is an error.
-
-    Attributes:
-        file: the clip, as it was given.
-        score: sentiment, -3..3.
-        low: lower end of the 90 % interval; None where the weights are not calibrated.
-        high: upper end.
-        global_weight: weight of the global path, 0..1.
-        local_weight: weight of the local path.
-        warnings: codes of what to know about the score.
-        error: why there is no score.
-    """
-
-    file: str
-    score: float | None = None
-    low: float | None = None
-    high: float | None = None
-    global_weight: float | None = None
-    local_weight: float | None = None
-    warnings: tuple[str, ...] = ()
-    error: str | None = None
-
-
-def jobs_of(paths: Sequence[Path], transcript: str | None) -> list[Job]:
-    """The clips of files and folders, each with its words.
-
-    Raises:
-        FileNotFoundError: a path does not exist.
-    """
-    clips: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.suffix.lower() in MEDIA)
-            clips += sorted(inside)
-        elif path.is_file():
-            clips.append(path)
-        else:
-            raise FileNotFoundError(f"{path} does not exist")
-    if transcript is not None:
-        return [Job(clip, transcript.encode()) for clip in clips]
-    return [_with_words_beside(clip) for clip in clips]
-
-
-def _with_words_beside(clip: Path) -> Job:
-    for suffix in TRANSCRIPTS:
-        words = clip.with_suffix(suffix)
-        if words.is_file():
-            return Job(clip, words.read_bytes(), suffix)
-    return Job(clip, None)
-
-
-def jobs_of_table(table: Path) -> list[Job]:
-    """The clips of a CSV with the columns ``file`` and ``text``.
-
-    Raises:
-        ValueError: a column is missing.
-    """
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = {"file", "text"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{table} has no column {', '.join(sorted(missing))}")
-        return [Job(table.parent / row["file"], row["text"].encode()) for row in reader]
-
-
-def extract_job(job: Job) -> tuple[Sample, tuple[str, ...]] | str:
-    """A clip's sample and warnings, or why there are none."""
-    if job.words is None:
-        endings = ", ".join(TRANSCRIPTS)
-        return f"no transcript: a file of the same name ({endings}) is expected beside the clip"
-    try:
-        features = extract(job.clip, read_transcript(job.words, job.suffix))
-    except PreprocessingError as error:
-        return f"{error.code}: {error}"
-    except OSError as error:
-        return f"unreadable: {error}"
-    sample = to_sample(features, feature_schema(default_tokenizer().sha256))
-    return sample, tuple(caution.code for caution in features.cautions)
+STOPPED = 128 + signal.SIGINT
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 def score(jobs: Sequence[Job], predictor: Predictor, workers: int) -> Iterator[Line]:
@@ -156,7 +49,13 @@ def score(jobs: Sequence[Job], predictor: Predictor, workers: int) -> Iterator[L
         workers: processes that extract features.
     """
     # A fresh interpreter a worker: the tracker's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    # They leave Ctrl-C to this process, which ends them.
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    ) as pool:
         extracted = zip(jobs, pool.map(extract_job, jobs), strict=True)
         while batch := list(islice(extracted, BATCH)):
             samples = [found[0] for _, found in batch if not isinstance(found, str)]
@@ -178,22 +77,6 @@ def score(jobs: Sequence[Job], predictor: Predictor, workers: int) -> Iterator[L
                 )
 
 
-def write(lines: Iterable[Line], target: TextIO, *, as_csv: bool) -> int:
-    """Write lines as they come, as CSV or as JSON lines; returns how many have an error."""
-    table = csv.DictWriter(target, [field.name for field in fields(Line)], lineterminator="\n")
-    if as_csv:
-        table.writeheader()
-    failed = 0
-    for line in lines:
-        failed += line.error is not None
-        if as_csv:
-            table.writerow(asdict(line) | {"warnings": " ".join(line.warnings)})
-        else:
-            target.write(json.dumps(asdict(line), ensure_ascii=False) + "\n")
-        target.flush()
-    return failed
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Score clips from the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -207,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, help=".csv or .jsonl; JSON lines to the screen if absent"
     )
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out clips that --out has a line of, and append"
+    )
     parser.add_argument("--checkpoint", type=Path, default=DEFAULT_CHECKPOINT)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
@@ -215,20 +101,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give clips or folders, or a --table")
     if options.transcript is not None and len(options.clips) != 1:
         parser.error("--transcript is for a single clip")
+    if options.resume and options.out is None:
+        parser.error("--resume goes on with a file: name it with --out")
+    if not options.resume and options.out is not None and options.out.exists():
+        parser.error(f"{options.out} exists: --resume goes on behind it, or name another --out")
     try:
         jobs = (
             jobs_of_table(options.table)
             if options.table
             else jobs_of(options.clips, options.transcript)
         )
+        begun = options.resume and options.out.exists()
+        done = written(options.out) if begun else set()
     except (OSError, ValueError) as error:
         parser.error(str(error))
     if not jobs:
         parser.error("no clips there: " + ", ".join(map(str, options.clips or [options.table])))
+    jobs = [job for job in jobs if str(job.clip) not in done]
+    if not jobs:
+        sys.stderr.write(f"{options.out} has a line of every clip already.\n")
+        return 0
     schema = feature_schema(default_tokenizer().sha256)
     predictor = Predictor.load(options.checkpoint, schema=schema, device=options.device)
     opened = (
-        options.out.open("w", encoding="utf-8", newline="")
+        options.out.open("a", encoding="utf-8", newline="")
         if options.out
         else nullcontext(sys.stdout)
     )
@@ -236,8 +132,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines = tqdm(
             score(jobs, predictor, options.workers), total=len(jobs), desc="score", disable=None
         )
-        as_csv = options.out is not None and options.out.suffix.lower() == ".csv"
-        failed = write(lines, target, as_csv=as_csv)
+        new = target.tell() == 0 if options.out else True
+        try:
+            failed = write(lines, target, as_csv=is_csv(options.out), header=new)
+        except KeyboardInterrupt:
+            lines.close()
+            kept = f": --resume goes on behind {options.out}" if options.out else ""
+            sys.stderr.write(f"\nStopped{kept}.\n")
+            return STOPPED
     if failed:
         sys.stderr.write(f"{failed} of {len(jobs)} clips have no score; see their error.\n")
     return 1 if failed else 0

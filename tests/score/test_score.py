@@ -5,14 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from examples.sample_clip import TRANSCRIPT, sample_clip
-from score.__main__ import Line, jobs_of, jobs_of_table, main, write
-from tests.service.running import CHECKPOINT
+from score.__main__ import main
+from score.jobs import jobs_of, jobs_of_table
+from score.lines import Line, write, written
+from tests.service.running import CHECKPOINT, ROOT
 
 WITH_WEIGHTS = ["--checkpoint", str(CHECKPOINT), "--device", "cpu", "--workers", "1"]
 
@@ -73,6 +80,60 @@ def test_one_clip_to_the_screen(recordings: Path, capsys: pytest.CaptureFixture[
     assert main([str(clip), "--transcript", "I like it", *WITH_WEIGHTS]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["score"] > 0
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_stopped_run_goes_on_behind_its_last_line(
+    recordings: Path, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / f"scores{suffix}"
+    broken = recordings / "b broken.MP4"
+    with out.open("w", newline="") as file:
+        write([Line(str(broken), error="x")], file, as_csv=suffix == ".csv")
+    before = out.read_bytes()
+    out.write_bytes(before + b'{"file": "a go')
+
+    command = [str(recordings), "--out", str(out), *WITH_WEIGHTS]
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "--resume goes on behind it" in capsys.readouterr().err
+
+    assert main([*command, "--resume"]) == 1
+    assert out.read_bytes().startswith(before)
+    names = [Path(name).name for name in sorted(written(out))]
+    assert names == ["a good.mp4", "b broken.MP4", "c silent.webm"]
+    assert len(out.read_text().splitlines()) == 3 + (suffix == ".csv")
+    assert main([*command, "--resume"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.jsonl", "so\n"), ("b.jsonl", "[1]\n"), ("c.csv", "file,mine\na,1\n")],
+)
+def test_another_s_file_is_not_appended_to(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(ValueError, match=name):
+        written(path)
+    assert path.read_text() == content
+
+
+def test_ctrl_c_keeps_what_was_written(recordings: Path, tmp_path: Path) -> None:
+    clip, out = (recordings / "a good.mp4").read_bytes(), tmp_path / "scores.jsonl"
+    for number in range(120):
+        (tmp_path / f"{number:03}.mp4").write_bytes(clip)
+        (tmp_path / f"{number:03}.txt").write_text("good")
+    command = [sys.executable, "-m", "score", str(tmp_path), "--out", str(out), *WITH_WEIGHTS]
+    # A group of its own, and all of it is sent the signal, as a terminal does.
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True) as run:
+        while not (out.exists() and out.stat().st_size) and run.poll() is None:
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGINT)
+        _, said = run.communicate(timeout=300)
+    assert run.returncode == 130, said.decode()
+    assert b"Traceback" not in said
+    assert b"Stopped: --resume goes on behind" in said
+    assert 1 <= len(written(out)) < 120
 
 
 def test_csv_by_hand() -> None:
