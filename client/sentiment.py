@@ -168,6 +168,46 @@ class Prediction(TypedDict):
     request_id: str
 
 
+class Segment(TypedDict):
+    """One stretch of a timeline (s), scored as a clip of its own."""
+
+    start_seconds: float
+    end_seconds: float
+    text: str
+    score: float
+    raw_score: float
+    label: str
+    polarity: Literal["negative", "neutral", "positive"]
+    interval: Interval | None
+    gate: Gate
+    seen: Seen
+    warnings: list[Warned]
+
+
+class Overall(TypedDict):
+    """The sentiment of a whole timeline, and how it was formed."""
+
+    score: float
+    label: str
+    polarity: Literal["negative", "neutral", "positive"]
+    formed_by: str
+    segments: int
+    seconds: float
+    lowest: float
+    highest: float
+
+
+class Timeline(TypedDict):
+    """What `POST /timeline` answers."""
+
+    overall: Overall
+    segments: list[Segment]
+    warnings: list[Warned]
+    timings_ms: dict[str, float]
+    model: Model
+    request_id: str
+
+
 class ProblemDocument(TypedDict):
     """RFC 9457, with the service's stable code."""
 
@@ -192,7 +232,7 @@ class Job(TypedDict):
     started: str | None
     finished: str | None
     expires: str | None
-    result: Prediction | None
+    result: Prediction | Timeline | None
     problem: ProblemDocument | None
 
 
@@ -323,6 +363,19 @@ class SentimentClient:
         form = _form(video, transcript, openface, explain=explain, tracks=tracks)
         return cast(Prediction, self._ask("POST", "/predict", files=form).json())
 
+    def timeline(self, video: Path | bytes, transcript: str | Path) -> Timeline:
+        """Score a long clip along its captions.
+
+        Args:
+            video: a file, or its bytes.
+            transcript: WebVTT, SRT or JSON with times, or a .vtt, .srt or .json file of them.
+
+        Raises:
+            SentimentError, OSError: as in `predict`.
+        """
+        form = _form(video, transcript, None, explain=False, tracks=False)
+        return cast(Timeline, self._ask("POST", "/timeline", files=form).json())
+
     def submit(
         self,
         video: Path | bytes,
@@ -331,6 +384,7 @@ class SentimentClient:
         openface: Path | bytes | None = None,
         explain: bool = False,
         tracks: bool = False,
+        kind: Literal["predict", "timeline"] = "predict",
         callback_url: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
@@ -342,6 +396,7 @@ class SentimentClient:
             openface: an OpenFace CSV.
             explain: ask for the explanation.
             tracks: ask for the tracks.
+            kind: whose work to do, that of `predict` or of `timeline`.
             callback_url: where the service should report the end.
             idempotency_key: the caller's name for this request; a fresh one if None, so that
                 another attempt of this call makes no second job.
@@ -350,6 +405,7 @@ class SentimentClient:
             SentimentError, OSError: as in `predict`.
         """
         form = _form(video, transcript, openface, explain=explain, tracks=tracks)
+        form["kind"] = (None, kind)
         if callback_url is not None:
             form["callback_url"] = (None, callback_url)
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
@@ -360,17 +416,27 @@ class SentimentClient:
         return cast(Job, self._ask("GET", f"/jobs/{job_id}").json())
 
     def result(self, job_id: str, *, within_seconds: float = 600.0) -> Prediction:
-        """Wait for a job and return what it found.
+        """Wait for a job of the kind ``predict`` and return what it found.
 
         Raises:
             JobUnfinished: it is not over by then, or was cancelled.
+            ValueError: it is of another kind.
             Problem: it failed.
         """
+        return cast(Prediction, self._result(job_id, "predict", within_seconds))
+
+    def timeline_result(self, job_id: str, *, within_seconds: float = 3600.0) -> Timeline:
+        """As `result`, of a job of the kind ``timeline``."""
+        return cast(Timeline, self._result(job_id, "timeline", within_seconds))
+
+    def _result(self, job_id: str, kind: str, within_seconds: float) -> Prediction | Timeline:
         end = time.monotonic() + within_seconds
         while (job := self.job(job_id))["state"] not in FINISHED:
             if time.monotonic() >= end:
                 raise JobUnfinished(f"The job {job_id} is {job['state']} ({job['progress']:.0%}).")
             time.sleep(POLL_SECONDS)
+        if job["kind"] != kind:
+            raise ValueError(f"The job {job_id} is of the kind {job['kind']}, not {kind}.")
         if job["problem"] is not None:
             raise _problem(job["problem"])
         if job["result"] is None:

@@ -24,6 +24,7 @@ from client.sentiment import (
     Prediction,
     SentimentClient,
     ServiceFailed,
+    Timeline,
     Unauthorised,
     UnexpectedAnswer,
     Unreachable,
@@ -100,6 +101,21 @@ def test_a_job_from_submission_to_oblivion(client: SentimentClient, clip: bytes)
     client.cancel(job["id"])
     with pytest.raises(InvalidRequest, match="job_not_found"):
         client.job(job["id"])
+
+
+CAPTIONS = "WEBVTT\n\n00:00.000 --> 00:01.400\nreally good\n"
+
+
+def test_a_timeline_at_once_and_as_a_job(client: SentimentClient, clip: bytes) -> None:
+    found = client.timeline(clip, CAPTIONS)
+    assert fits(Timeline, found)
+    assert [segment["text"] for segment in found["segments"]] == ["really good"]
+    job = client.submit(clip, CAPTIONS, kind="timeline")
+    later = client.timeline_result(job["id"])
+    assert fits(Timeline, later)
+    assert later["overall"]["score"] == pytest.approx(found["overall"]["score"], abs=1e-4)
+    with pytest.raises(ValueError, match="of the kind timeline, not predict"):
+        client.result(job["id"])
 
 
 def test_a_job_that_fails_raises_what_a_prediction_would(client: SentimentClient) -> None:
