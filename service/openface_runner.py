@@ -60,17 +60,25 @@ class OpenFaceRunner:
             OpenFaceFailed: nothing was written in time, or too much.
         """
         async with self._places:
-            with tempfile.TemporaryDirectory(prefix="openface-") as name:
-                folder = Path(name)
-                clip = folder / "clip.mp4"
-                await asyncio.to_thread(clip.write_bytes, video)
-                await self._execute(clip, folder)
-                written = folder / "clip.csv"
-                if not written.is_file() or not written.stat().st_size:
-                    raise OpenFaceFailed("OpenFace wrote no file")
-                if written.stat().st_size > MOST_BYTES:
-                    raise OpenFaceFailed(f"OpenFace wrote more than {MOST_BYTES:,} bytes")
-                return await asyncio.to_thread(written.read_bytes)
+            try:
+                return await self._in_a_folder(video)
+            except OSError as error:
+                raise OpenFaceFailed(
+                    f"OpenFace has no place for its files ({error.strerror})"
+                ) from error
+
+    async def _in_a_folder(self, video: bytes) -> bytes:
+        with tempfile.TemporaryDirectory(prefix="openface-") as name:
+            folder = Path(name)
+            clip = folder / "clip.mp4"
+            await asyncio.to_thread(clip.write_bytes, video)
+            await self._execute(clip, folder)
+            written = folder / "clip.csv"
+            if not written.is_file() or not written.stat().st_size:
+                raise OpenFaceFailed("OpenFace wrote no file")
+            if written.stat().st_size > MOST_BYTES:
+                raise OpenFaceFailed(f"OpenFace wrote more than {MOST_BYTES:,} bytes")
+            return await asyncio.to_thread(written.read_bytes)
 
     async def _execute(self, clip: Path, folder: Path) -> None:
         arguments = ("-f", str(clip), "-out_dir", str(folder), "-of", "clip", *FLAGS)

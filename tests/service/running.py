@@ -31,7 +31,8 @@ START_SECONDS = 900.0
 class Service:
     """``python -m service`` (or another module that runs it) with settings of its own.
 
-    A prefix is a command that runs it, such as strace.
+    A prefix is a command that runs it, such as strace; `tmpdir` takes the place of a temporary
+    folder of its own.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Service:
         module: str = "service",
         *,
         prefix: Sequence[str] = (),
+        tmpdir: Path | None = None,
         **settings: object,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +52,7 @@ class Service:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DPDF_")}
         settings = {"job_directory": folder / "jobs", **settings}
         environment |= {f"DPDF_{k.upper()}": str(v) for k, v in settings.items()}
-        environment |= {"DPDF_PORT": str(self.port), "TMPDIR": str(self.temporary)}
+        environment |= {"DPDF_PORT": str(self.port), "TMPDIR": str(tmpdir or self.temporary)}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", module], cwd=ROOT, env=environment, stderr=log
