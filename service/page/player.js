@@ -8,14 +8,15 @@ const STEP = 1; // seconds, an arrow key
 /**
  * @param {{
  *   url: string,
+ *   pictures: boolean,
  *   seconds: number,
  *   captions: {start_seconds: number, end_seconds: number, text: string, score?: number}[],
  *   lanes: Element[],
- * }} clip `seconds`: how long the service found it; `lanes`: pictures over the whole time, from `curve`
+ * }} clip `pictures`: whether the service found any; `seconds`: how long the service found it; `lanes`: pictures over the whole time, from `curve`
  */
-export function player({ url, seconds, captions, lanes }) {
+export function player({ url, pictures, seconds, captions, lanes }) {
   const video = html("video", { src: url, controls: true, playsinline: true, preload: "auto", "aria-label": "Your clip" });
-  const note = html("p", { class: "muted", hidden: true }, "This browser cannot play the clip's format. The service could read it.");
+  const note = html("p", { class: "muted", hidden: true });
   const head = html("div", { class: "head" });
   const seek = html("div", {
     class: "lanes",
@@ -87,10 +88,19 @@ export function player({ url, seconds, captions, lanes }) {
   });
   video.addEventListener("play", run);
   video.addEventListener("timeupdate", show);
+  video.addEventListener("loadedmetadata", () => {
+    if (video.videoWidth > 0) return;
+    video.classList.add("sound");
+    if (pictures) say("This browser plays the clip's sound alone. The service could read its pictures.");
+  });
   video.addEventListener("error", () => {
     video.hidden = true;
-    note.hidden = false;
+    say("This browser cannot play the clip's format. The service could read it.");
   });
+  function say(words) {
+    note.textContent = words;
+    note.hidden = false;
+  }
   show();
   return { element: html("div", { class: "player" }, video, note, along), seekTo: to };
 }

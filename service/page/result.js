@@ -29,7 +29,7 @@ export function clipResult(answer, timeline, asked) {
   const { explanation, tracks } = answer;
   const seconds = Math.max(seen.audio.seconds, seen.video.frames / 10, 0.1);
   const marks = (modality) => momentMarks(explanation.moments, modality, seconds);
-  const { element, seekTo } = along(timeline?.segments ?? [], seconds, trackLanes(tracks, seconds, marks), asked);
+  const { element, seekTo } = along(timeline?.segments ?? [], seconds, trackLanes(tracks, seconds, marks), seen.video.frames > 0, asked);
   return [
     html("div", { class: "verdict" }, hero(answer), scale(answer), html("p", { class: "reading" }, intervalInWords(answer.interval))),
     warningsOf([...answer.warnings, ...(timeline?.warnings ?? [])]),
@@ -50,11 +50,12 @@ export function clipResult(answer, timeline, asked) {
  */
 export function timelineResult(answer, asked) {
   const { overall, segments } = answer;
+  const pictures = segments.some(({ seen }) => seen.video.frames > 0);
   return [
     html("div", { class: "verdict" }, hero(overall), scale({ ...overall, interval: null }),
       html("p", { class: "reading" }, `The ${overall.formed_by}: ${overall.segments} of them, from ${signed(overall.lowest)} to ${signed(overall.highest)}.`)),
     warningsOf(answer.warnings),
-    along(segments, Math.max(segments.at(-1).end_seconds, asked.seconds || 0), [], asked).element,
+    along(segments, Math.max(segments.at(-1).end_seconds, asked.seconds || 0), [], pictures, asked).element,
     ...forPrograms(answer, asked),
     credit(answer),
   ];
@@ -68,10 +69,10 @@ function intervalInWords(interval) {
   return `People would likely say between ${signed(interval.low)} and ${signed(interval.high)}: such a range held for ${percent(interval.coverage)} of the clips it was calibrated on.`;
 }
 
-function along(segments, seconds, tracks, { url, captions, untimed }) {
+function along(segments, seconds, tracks, pictures, { url, captions, untimed }) {
   const scored = segments.length > 0;
   const lanes = scored ? [scoreLane(segments, seconds), ...tracks] : tracks;
-  const { element, seekTo } = player({ url, seconds, captions: scored ? segments : captions, lanes });
+  const { element, seekTo } = player({ url, pictures, seconds, captions: scored ? segments : captions, lanes });
   return {
     element: block("Along the clip", element,
       scored ? segmentList(segments, seekTo) : null,

@@ -19,7 +19,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from examples.browser import CHROMIUM, PHONE, Visit, chromium
-from examples.sample_clip import sample_clip
+from examples.sample_clip import sample_clip, voice, write_clip
 from service.app import create_app
 from service.settings import Settings
 from tests.service.running import Service, free_port
@@ -458,6 +458,17 @@ def test_camera_and_microphone_are_recorded(visit: Visit) -> None:
     warning = page.get_by_role("list", name="Warnings")
     expect(warning).to_contain_text("No face was found")
     expect(warning).to_contain_text("face to the camera")
+
+
+def test_sound_alone_has_a_player_without_a_picture(visit: Visit, tmp_path: Path) -> None:
+    sound = tmp_path / "sound.mp4"
+    sound.write_bytes(write_clip(samples=voice(1.5)))
+    page = visit.fill(sound, WORDS).submit().page
+    expect(page.locator(".player video")).to_have_class("sound")
+    assert box(page, ".player video")["height"] < 80
+    expect(page.locator(".lane")).to_have_count(1)
+    expect(page.locator(".shares li")).to_have_count(2)
+    expect(page.locator(".seen .absent")).to_have_text(re.compile("Face.*not considered"))
 
 
 def test_the_curl_command_gives_the_same_answer(
