@@ -53,7 +53,10 @@ def timeline_router(engine: Engine, access: Access) -> APIRouter:
         settings = engine.settings
         with engine.accepted(engine.timelines), file_in_memory() as file:
             upload = await read_timeline_upload(
-                request, file, max_transcript_bytes=settings.max_transcript_bytes
+                request,
+                file,
+                max_video_bytes=settings.max_timeline_upload_bytes,
+                max_transcript_bytes=settings.max_transcript_bytes,
             )
             received = time.perf_counter()
             found = await within(

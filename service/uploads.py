@@ -139,13 +139,14 @@ def file_in_memory() -> Iterator[BinaryIO]:
 
 
 async def read_timeline_upload(
-    request: Request, video: BinaryIO, *, max_transcript_bytes: int
+    request: Request, video: BinaryIO, *, max_video_bytes: int, max_transcript_bytes: int
 ) -> TimelineUpload:
     """Read and check the form of a request for a timeline.
 
     Args:
         request: with the form.
         video: an open, empty file that takes the clip.
+        max_video_bytes: largest clip.
         max_transcript_bytes: largest transcript.
 
     Raises:
@@ -154,7 +155,7 @@ async def read_timeline_upload(
     parts = await read_form(
         request.headers.get("content-type", ""),
         request.stream(),
-        limits={"video": None, "transcript": max_transcript_bytes},
+        limits={"video": max_video_bytes, "transcript": max_transcript_bytes},
         files={"video": video},
     )
     clip = _clip(parts)

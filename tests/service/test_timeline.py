@@ -170,7 +170,7 @@ def test_clips_and_forms_that_do_not_do(service: Service) -> None:
 
 
 def test_timelines_have_limits_of_their_own(tight: Service, clip: bytes) -> None:
-    check_problem(ask(tight, bytes(2**20)), 413, "upload_too_large")
+    check_problem(ask(tight, bytes(2**20 + 1)), 413, "upload_too_large")
     check_problem(ask(tight, clip), 504, "deadline_exceeded")
     until(lambda: "dpdf_open_requests 0.0" in tight.client.get("/metrics").text)
     limits = tight.client.get("/info").json()["limits"]
