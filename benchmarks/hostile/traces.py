@@ -21,6 +21,9 @@ HARMLESS = {"prlimit64", "clone", "clone3"}
 
 CLONED = re.compile(r"(\d+) +(?:clone3?\(|<\.\.\. clone3? resumed>).*= (\d+)$")
 
+PROCESSOR = "/sys/devices/system/cpu"
+"""What libraries read to know how many cores there are, and how fast."""
+
 LINE = re.compile(r"(\d+) +(\w+)\((.*)")
 PATH = re.compile(r'"([^"]*)"')
 
@@ -63,7 +66,7 @@ def _descends(thread: str, parents: dict[str, str], warm: set[str]) -> bool:
 def _harmless(name: str, rest: str, readable: list[str]) -> bool:
     if name in HARMLESS:
         return True
-    if name not in {"openat", "open", "newfstatat", "stat", "lstat", "access", "readlink"}:
+    if name not in {"openat", "open", "newfstatat", "stat", "lstat", "statx", "access", "readlink"}:
         return False
     if any(flag in rest for flag in ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TMPFILE")):
         return "/dev/null" in rest
@@ -71,4 +74,4 @@ def _harmless(name: str, rest: str, readable: list[str]) -> bool:
     if path is None or not path[1]:
         # An open file, by its number.
         return True
-    return path[1] == str(ROOT) or path[1].startswith((*readable, "/dev/null"))
+    return path[1] == str(ROOT) or path[1].startswith((*readable, "/dev/null", PROCESSOR))
