@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Answer, ServiceError, Unauthorised, answer_for
@@ -16,6 +16,7 @@ from service.telemetry import request_id
 log = structlog.stdlib.get_logger(__name__)
 
 HTTP_METHOD_NOT_ALLOWED = 405
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 HTTP_SERVER_ERROR = 500
 
 MEDIA_TYPE = "application/problem+json"
@@ -75,13 +76,14 @@ async def answer(request: Request, error: Exception) -> Response:
 
 def _allowed(request: Request) -> str:
     """The methods of all routes at this path; Starlette names those of the first alone."""
-    methods = {
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    return ", ".join(
         method
-        for route in request.app.routes
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
-    }
-    return ", ".join(sorted(methods))
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    )
 
 
 class AnswerUnexpected:

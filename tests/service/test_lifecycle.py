@@ -71,11 +71,14 @@ def test_sigterm_lets_the_work_in_flight_finish(own: Service, long_clip: bytes) 
     assert list(own.temporary.iterdir()) == []
 
 
-def test_the_grace_period_ends(tmp_path: Path, long_clip: bytes) -> None:
+def test_the_grace_period_ends(tmp_path: Path, clip: bytes) -> None:
     with Service(tmp_path / "s", checkpoint=CHECKPOINT, workers=1, grace_seconds=1) as service:
         service.wait_for("/readyz")
+        (worker,) = service.workers()
+        # A clip that takes longer than any grace.
+        os.kill(worker, signal.SIGSTOP)
         with ThreadPoolExecutor(1) as threads:
-            answer = threads.submit(service.predict, long_clip)
+            answer = threads.submit(service.predict, clip)
             until(
                 lambda: (
                     "dpdf_open_requests 1.0"

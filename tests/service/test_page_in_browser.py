@@ -503,9 +503,12 @@ def test_the_answer_can_be_copied(browser: Browser, service: Service, clip_file:
 def test_a_request_can_be_cancelled(visit: Visit, clip_file: Path) -> None:
     page = visit.page
     visit.fill(clip_file, WORDS)
+    # Held back, so that there is time to change one's mind on any machine.
+    page.route("**/predict", lambda route: None)
     page.click("#submit")
     page.click("#cancel")
     expect(page.locator("#progress")).to_be_hidden()
+    page.unroute("**/predict")
     visit.submit()
     expect(page.locator(".hero")).to_be_visible()
 
