@@ -173,9 +173,10 @@ class Batcher:
                 break
             self._arrival.clear()
             try:
-                await asyncio.wait_for(self._arrival.wait(), left)
+                # In steps: the others may be gone before its patience is.
+                await asyncio.wait_for(self._arrival.wait(), min(left, self._wait_seconds))
             except TimeoutError:
-                break
+                continue
         waiting = [entry for entry in self._entries if not entry.answer.done()]
         plain = [entry for entry in waiting if not entry.explain][: self._batch_clips]
         taken = plain + [entry for entry in waiting if entry.explain][:1]

@@ -155,6 +155,20 @@ def test_an_abandoned_explanation_is_not_computed() -> None:
     run(test)
 
 
+def test_patience_ends_when_there_is_nobody_left_to_wait_for() -> None:
+    patience = [3_600_000.0]
+
+    async def test(batcher: Batcher, model: Model, _: object) -> None:
+        first = asyncio.create_task(batcher.score(sample(1)))
+        await asyncio.sleep(0.1)
+        assert model.batches == []
+        patience[0] = 1.0
+        await first
+        assert model.batches == [1]
+
+    run(test, wait_ms=1, patience=lambda: patience[0])
+
+
 def test_abandoned_clips_are_not_computed() -> None:
     async def test(batcher: Batcher, model: Model, _: object) -> None:
         model.gate.clear()
