@@ -263,9 +263,7 @@ def feature_schema_of_workers() -> FeatureSchema:
 
 def prepare_worker(face_threads: int = 1) -> None:
     """Load what each worker needs for itself: the face tracker has threads of its own."""
-    # There already, unless another pool's needs had started the fork server.
     from preprocessing.features import warm_up
-    from service import worker_warm  # noqa: F401
 
     warm_up(face_threads)
 
