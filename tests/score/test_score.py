@@ -126,7 +126,14 @@ def test_ctrl_c_keeps_what_was_written(recordings: Path, tmp_path: Path) -> None
         (tmp_path / f"{number:03}.txt").write_text("good")
     command = [sys.executable, "-m", "score", str(tmp_path), "--out", str(out), *WITH_WEIGHTS]
     # A group of its own, and all of it is sent the signal, as a terminal does.
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True) as run:
+    # Where the tests run in the background, a shell has SIGINT ignored, and children inherit it.
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as run:
         while not (out.exists() and out.stat().st_size) and run.poll() is None:
             time.sleep(0.05)
         os.killpg(run.pid, signal.SIGINT)
