@@ -78,13 +78,13 @@ def _part(captions: Sequence[Caption]) -> tuple[list[Caption], int]:
     parted: list[Caption] = []
     overlapping = 0
     for caption in captions:
-        if parted and caption.start < parted[-1].end:
-            overlapping += 1
-            before = parted.pop()
+        before = parted.pop() if parted else None
+        if before is not None:
+            overlapping += caption.start < before.end
             if caption.start - before.start < SAME_START:
                 caption = _joined(before, caption)
             else:
-                parted.append(Caption(before.start, caption.start, before.text))
+                parted.append(Caption(before.start, min(before.end, caption.start), before.text))
         parted.append(caption)
     return parted, overlapping
 

@@ -254,19 +254,23 @@ class ExtractionPool:
 
     async def _supervise(self) -> None:
         """Keep one worker running for as long as the pool lives."""
-        pause = 0.1
+        pause, failures = 0.1, 0
         while True:
             try:
                 worker = await WorkerProcess.start(
                     self._context, self._handler, self._prepare, self._limits
                 )
             except WorkerStartError as error:
-                self.failure = str(error)
+                failures += 1
+                # Of a pool that has worked, one start that fails is chance, such as a kill from
+                # outside; clips wait for the next.
+                if failures > 1 or not self.warm:
+                    self.failure = str(error)
                 log.warning("a worker cannot start", reason=str(error))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 continue
-            pause = 0.1
+            pause, failures = 0.1, 0
             self.failure = None
             self.warm = True
             self._note_confinement(worker.unconfined)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from preprocessing.captions import Caption
@@ -79,6 +79,7 @@ some_captions = st.lists(
 )
 
 
+@example([(0.0, 1.0, "a"), (125.0, 15.0, "a"), (124.75, 0.25, "a")])
 @given(some_captions)
 def test_any_captions_give_stretches_in_order_with_all_words(
     given_captions: list[tuple[float, float, str]],
