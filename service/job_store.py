@@ -147,8 +147,9 @@ class JobStore:
                 connection.execute(insert(JOBS).values(**_row(job, upload, size)))
                 job_uploads.write(connection, job.id, upload)
                 return _record(connection, JOBS.c.id == job.id)
-        except IntegrityError:
-            # Another replica was given the same key at the same time.
+        except (IntegrityError, Overloaded):
+            # Another replica was given the same key at the same time, and may have taken the last
+            # place with it.
             with self._engine.begin() as connection:
                 if (known := self._known(connection, job)) is not None:
                     return known
