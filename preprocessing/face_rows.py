@@ -20,6 +20,7 @@ Rows = NDArray[np.float32]
 UNSUPPORTED_COLUMNS: Final = (*group("shape_non_rigid").columns, "AU28_c")
 """Always NaN: they need OpenFace's own shape model (p_0..p_33) or its appearance model (AU28_c)."""
 
+_INTENSITIES: Final = indices(action_units.INTENSITIES)
 
 MODEL_COLUMNS: Final = (
     *("frame", "face_id", "timestamp", "confidence", "success", "p_scale"),
@@ -63,9 +64,6 @@ def rows_of(
         for (row, _), estimate in zip(heads, estimates, strict=True):
             row[_INTENSITIES] = estimate
     return found
-
-
-_INTENSITIES: Final = indices(action_units.INTENSITIES)
 
 
 def _head(frame: Frame, sight: Sight, camera: Camera | None) -> Head:

@@ -12,19 +12,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
 from preprocessing.errors import InvalidOpenFaceCsv
 from preprocessing.stretches import LONGEST
-from service import segments
+from service import openface_runner, segments
 from service.answer_cache import AnswerCache
 from service.batching import Batcher, Scored
 from service.errors import Draining, NotReady, Overloaded, WorkerFailed
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
-from service.openface_runner import OpenFaceFailed, OpenFaceRunner
-from service.reports import CautionReport, Report
+from service.openface_runner import OpenFaceRunner
+from service.reports import Report
+from service.samples import sample_of
 from service.settings import MIB, Settings
 from service.uploads import TimelineUpload, Upload
 from service.worker import (
@@ -39,7 +38,6 @@ from service.worker import (
 )
 
 if TYPE_CHECKING:
-    from model.inputs import Sample
     from model.predictor import Predictor
 
 log = structlog.stdlib.get_logger(__name__)
@@ -49,7 +47,6 @@ TIMELINE_NICENESS = 10
 
 RETRY_WHILE_LOADING_SECONDS = 5
 """Retry-After of a request that comes before the service is ready (s)."""
-
 
 PATIENCE_UNDER_LOAD = 25.0
 """While clips wait for a worker, seconds long, one more tenth makes the model's batches larger."""
@@ -254,7 +251,7 @@ class Engine:
             return *found, {"cache": 1000 * (time.perf_counter() - started)}
         report, scored, timings = await self._compute(upload)
         # What failed for the time being may go well the next time.
-        if not any(caution.code == OPENFACE_FAILED for caution in report.cautions):
+        if not any(caution.code == openface_runner.FAILED for caution in report.cautions):
             self._answers.put(key, (report, scored))
         return report, scored, timings
 
@@ -274,7 +271,9 @@ class Engine:
             raise NotReady("The model is not loaded.")
         settings = self.settings
         started = time.perf_counter()
-        table, warning = await self._openface_table(upload)
+        table, warning = upload.openface, None
+        if table is None and self._openface is not None:
+            table, warning = await self._openface.table_or_warning(upload.video)
         tabled = 1000 * (time.perf_counter() - started)
         job = Job(
             video=upload.video,
@@ -292,9 +291,9 @@ class Engine:
         except InvalidOpenFaceCsv as error:
             if upload.openface is not None:
                 raise
-            table, warning = None, _instead(error)
+            table, warning = None, openface_runner.instead(error)
             report, arrays = await self.pool.extract(replace(job, openface=None))
-        sample = self._sample(arrays, settings.max_clip_seconds)
+        sample = sample_of(arrays, self.model.schema, longest_seconds=settings.max_clip_seconds)
         if upload.explain and (report.places is None or not report.places.fit(sample)):
             raise WorkerFailed("A worker sent places that do not fit its sample.")
         scored = await self._batcher.score(sample, explain=upload.explain)
@@ -308,7 +307,11 @@ class Engine:
         }
         if self._openface is not None:
             timings["openface"] = tabled
-        return _with_openface(report, table, upload, warning), scored, timings
+        if table is not None and upload.openface is None:
+            report = openface_runner.with_source(report)
+        if warning is not None:
+            report = openface_runner.with_warning(report, warning)
+        return report, scored, timings
 
     def timeline(self, upload: TimelineUpload) -> AsyncGenerator[segments.Step, None]:
         """Score a long clip stretch by stretch.
@@ -337,50 +340,12 @@ class Engine:
         """Score a stretch; where the queue is full it waits, as what came before it is done."""
         if self._batcher is None:
             raise NotReady("The model is not loaded.")
-        sample = self._sample(arrays, LONGEST)
+        sample = sample_of(arrays, self.model.schema, longest_seconds=LONGEST)
         while True:
             try:
                 return await self._batcher.score(sample)
             except Overloaded as error:
                 await asyncio.sleep(error.retry_after_seconds or 1)
-
-    async def _openface_table(self, upload: Upload) -> tuple[bytes | None, str | None]:
-        """The OpenFace file to go by, if there is one, and what to warn of."""
-        if upload.openface is not None or self._openface is None:
-            return upload.openface, None
-        try:
-            return await self._openface.run(upload.video), None
-        except OpenFaceFailed as error:
-            return None, _instead(error)
-
-    def _sample(self, arrays: bytes, longest: float) -> Sample:
-        """Check the arrays that a worker sent against the schema.
-
-        Args:
-            arrays: as safetensors.
-            longest: most seconds that they may be of.
-
-        Raises:
-            WorkerFailed: they are not what a worker sends.
-        """
-        from model.inputs import Sample
-
-        schema = self.model.schema
-        try:
-            found = load(arrays)
-            sample = Sample(found["input_ids"], found["audio"], found["video"])
-        except (SafetensorError, KeyError) as error:
-            raise WorkerFailed("A worker sent no readable sample.") from error
-        steps = int(longest * schema.steps_per_second) + 1
-        shapes = (
-            (sample.input_ids, "int64", schema.max_tokens, ()),
-            (sample.audio, "float32", steps, (len(schema.audio_columns),)),
-            (sample.video, "float32", steps, (len(schema.video_columns),)),
-        )
-        for array, dtype, longest, columns in shapes:
-            if array.dtype != dtype or len(array) > longest or array.shape[1:] != columns:
-                raise WorkerFailed("A worker sent a sample that does not fit the schema.")
-        return sample
 
     async def _load(self) -> None:
         started = time.perf_counter()
@@ -456,27 +421,6 @@ class Engine:
 
         return torch.cuda.memory_allocated(self.predictor.device)
 
-
-def _instead(error: Exception) -> str:
-    log.warning("OpenFace failed on a clip", reason=str(error))
-    return f"{str(error).rstrip('.')}; the built-in tracker was used instead."
-
-
-def _with_openface(
-    report: Report, table: bytes | None, upload: Upload, warning: str | None
-) -> Report:
-    """The report, with what it cannot know: where the file came from that a worker was given."""
-    changes: dict[str, object] = {}
-    if report.face is not None and table is not None and upload.openface is None:
-        changes["face"] = report.face.model_copy(update={"source": "openface"})
-    if warning is not None:
-        caution = CautionReport(code=OPENFACE_FAILED, message=warning)
-        changes["cautions"] = (*report.cautions, caution)
-    return report.model_copy(update=changes)
-
-
-OPENFACE_FAILED = "openface_failed"
-"""Code of the warning that the operator's OpenFace failed."""
 
 STAGES = frozenset({"features", "decode", "text", "audio", "face"})
 """Stages that a worker may report on: metric labels are ours, not its."""

@@ -24,7 +24,8 @@ from service.job_records import FINISHED, JobRecord, NewJob
 from service.job_runner import JobRunner
 from service.job_store import JobStore
 from service.job_uploads import pieces_of
-from service.openapi import IDEMPOTENCY_KEY, JOB_REQUEST, job_responses
+from service.openapi import job_responses
+from service.openapi_forms import IDEMPOTENCY_KEY, JOB_REQUEST
 from service.telemetry import request_id
 from service.uploads import JobUpload, file_in_memory, read_job_upload
 

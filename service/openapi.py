@@ -1,9 +1,8 @@
-"""What OpenAPI says beyond the answers' shapes: the form, and an example of every error."""
+"""What OpenAPI says beyond the answers' shapes: an example of each, and of every error."""
 
 from __future__ import annotations
 
 from collections.abc import Set
-from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,58 +11,6 @@ from fastapi.openapi.utils import get_openapi
 from service.errors import ANSWERS, HTTP_ANSWERS, Answer
 from service.problems import MEDIA_TYPE, Problem, example
 from service.schemas import FORMED_BY
-
-PREDICT_REQUEST: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["video", "transcript"],
-                "additionalProperties": False,
-                "properties": {
-                    "video": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "The clip: mp4, mov, mkv, webm, avi, mpg or wmv; sound "
-                        "alone is possible. A file part.",
-                    },
-                    "transcript": {
-                        "type": "string",
-                        "description": "The words spoken, UTF-8: a text field, or a file part "
-                        "named .txt, .vtt or .srt, whose times and tags are dropped.",
-                        "example": "I really enjoyed this one, it was so much fun.",
-                    },
-                    "openface": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "Optional CSV of OpenFace 2.x for the same clip: its "
-                        "columns replace the built-in face features. A file part.",
-                    },
-                    "explain": {
-                        "type": "string",
-                        "enum": ["true", "false"],
-                        "default": "false",
-                        "description": "Whether to tell what modalities, words and moments add to "
-                        "the score. A text field.",
-                    },
-                    "tracks": {
-                        "type": "string",
-                        "enum": ["true", "false"],
-                        "default": "false",
-                        "description": "Whether to tell face and loudness of the clip step by "
-                        "step. A text field.",
-                    },
-                },
-            },
-            "encoding": {
-                "video": {"contentType": "video/*, audio/*, application/octet-stream"},
-                "transcript": {"contentType": "text/plain"},
-                "openface": {"contentType": "text/csv"},
-            },
-        }
-    },
-}
 
 PREDICT_EXAMPLE: dict[str, Any] = {
     "score": 1.62,
@@ -119,39 +66,6 @@ PREDICT_EXAMPLE: dict[str, Any] = {
     "request_id": "5f0c2b9e6d9f4a6b8f3e1c2d4a5b6c7d",
 }
 
-TIMELINE_REQUEST: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["video", "transcript"],
-                "additionalProperties": False,
-                "properties": {
-                    "video": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "The clip, as in `/predict`, but longer. A file part.",
-                    },
-                    "transcript": {
-                        "type": "string",
-                        "description": "The words with their times, UTF-8: WebVTT, SRT or JSON, as "
-                        "a text field or a file part named .vtt, .srt or .json. JSON is a list of "
-                        'objects with "start" and "end" (seconds since the clip\'s start) and '
-                        '"text", or an object with such a list under "segments", as Whisper writes '
-                        "it.",
-                        "example": '[{"start": 0.4, "end": 3.1, "text": "I really enjoyed it."}]',
-                    },
-                },
-            },
-            "encoding": {
-                "video": {"contentType": "video/*, audio/*, application/octet-stream"},
-                "transcript": {"contentType": "text/plain, text/vtt, application/json"},
-            },
-        }
-    },
-}
-
 TIMELINE_EXAMPLE: dict[str, Any] = {
     "overall": {
         "score": 1.62,
@@ -194,30 +108,6 @@ TIMELINE_EXAMPLE: dict[str, Any] = {
     },
     "model": PREDICT_EXAMPLE["model"],
     "request_id": PREDICT_EXAMPLE["request_id"],
-}
-
-JOB_REQUEST = deepcopy(PREDICT_REQUEST)
-JOB_REQUEST["content"]["multipart/form-data"]["schema"]["properties"]["kind"] = {
-    "type": "string",
-    "enum": ["predict", "timeline"],
-    "default": "predict",
-    "description": "Which plain route's work to do.",
-}
-
-JOB_REQUEST["content"]["multipart/form-data"]["schema"]["properties"]["callback_url"] = {
-    "type": "string",
-    "format": "uri",
-    "maxLength": 2048,
-    "description": "Who is sent the job when it is done or failed, signed as Standard Webhooks has "
-    "it; the operator admits the hosts.",
-}
-
-IDEMPOTENCY_KEY: dict[str, Any] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "description": "The client's own name for this request, e.g. a UUID. Sent again with the same "
-    "body it leads to the same job; with another body it is refused.",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
 
 JOB_EXAMPLE: dict[str, Any] = {

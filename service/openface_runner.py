@@ -16,10 +16,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from preprocessing.openface_csv import MOST_BYTES
+from service.reports import CautionReport, Report
+
+log = structlog.stdlib.get_logger(__name__)
 
 FLAGS: Final = ("-2Dfp", "-3Dfp", "-pdmparams", "-pose", "-gaze", "-aus")
 """Ask FeatureExtraction for every column, and for none of its pictures and videos."""
+
+FAILED: Final = "openface_failed"
+"""Code of the warning that the operator's OpenFace failed."""
 
 _PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "LANG")
 """Environment variables that the binary sees; ours may hold secrets."""
@@ -50,6 +58,13 @@ class OpenFaceRunner:
         if not os.access(self._binary, os.X_OK):
             return f"DPDF_OPENFACE_BINARY names {self._binary}, which may not be executed"
         return None
+
+    async def table_or_warning(self, video: bytes) -> tuple[bytes | None, str | None]:
+        """The CSV of a clip; or None, and what to warn of."""
+        try:
+            return await self.run(video), None
+        except OpenFaceFailed as error:
+            return None, instead(error)
 
     async def run(self, video: bytes) -> bytes:
         """The CSV of a clip.
@@ -103,6 +118,25 @@ class OpenFaceRunner:
             raise OpenFaceFailed(f"OpenFace took more than {self._seconds:g} s") from error
         finally:
             await _end(process)
+
+
+def instead(error: Exception) -> str:
+    """The warning that the built-in tracker stood in, and why."""
+    log.warning("OpenFace failed on a clip", reason=str(error))
+    return f"{str(error).rstrip('.')}; the built-in tracker was used instead."
+
+
+def with_source(report: Report) -> Report:
+    """The report with what a worker cannot know: that the file it was given is OpenFace's own."""
+    if report.face is None:
+        return report
+    return report.model_copy(update={"face": report.face.model_copy(update={"source": "openface"})})
+
+
+def with_warning(report: Report, warning: str) -> Report:
+    """The report with a caution that OpenFace failed."""
+    caution = CautionReport(code=FAILED, message=warning)
+    return report.model_copy(update={"cautions": (*report.cautions, caution)})
 
 
 async def _end(process: Process) -> None:

@@ -13,7 +13,8 @@ from service.access import Access
 from service.batching import Scored
 from service.engine import Engine
 from service.explaining import explanation_of, tracks_of
-from service.openapi import PREDICT_REQUEST, predict_responses
+from service.openapi import predict_responses
+from service.openapi_forms import PREDICT_REQUEST
 from service.reports import Report
 from service.telemetry import request_id
 from service.uploads import read_upload

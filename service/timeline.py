@@ -11,7 +11,8 @@ from starlette.responses import Response
 from service import schemas
 from service.access import Access
 from service.engine import Engine
-from service.openapi import TIMELINE_REQUEST, timeline_responses
+from service.openapi import timeline_responses
+from service.openapi_forms import TIMELINE_REQUEST
 from service.picture import picture_of
 from service.predict import gate_of, interval_of, model_info, seen_of
 from service.segments import Segment, Timeline, collected

@@ -56,8 +56,8 @@ def warning_codes() -> set[str]:
         named = {
             ast.unparse(target): node.value
             for node in nodes
-            if isinstance(node, ast.Assign)
-            for target in node.targets
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         }
         for node in nodes:
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
