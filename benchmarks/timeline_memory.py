@@ -5,7 +5,7 @@
 The clips are the sample over and over (its packets are copied, see `repeated`), with a caption
 every 4 s; the worker is one of the service's own. What is printed is the most memory that it had
 resident while it worked on the clip (VmHWM of Linux, reset before), and that of this process, which
-stands for the server. The face tracker's own memory rises a little for minutes, whoever uses it.
+stands for the server.
 """
 
 from __future__ import annotations

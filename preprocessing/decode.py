@@ -97,6 +97,7 @@ class ClipReader:
         self._counting = Lock()
         self._limits = limits
         self._source = source
+        self._turned = _Turned()
         self._size = _size(source)
         with self._open() as container:
             streams = list(container.streams)
@@ -219,13 +220,15 @@ class ClipReader:
             per pixel; None where it cannot be converted, which counts as damage.
         """
         try:
-            return _picture(frame)
+            rgb, scale = _picture(frame)
         except av.error.MemoryError:
             raise
         except av.error.FFmpegError:
             # A pixel format or a size that cannot be converted.
             self._count_damage()
             return None
+        matrix = self._turned.matrix(frame)
+        return rgb if matrix is None else _upright(rgb, matrix), scale
 
     def placed_pictures(self) -> Iterator[tuple[VideoFrame, float, int, float]]:
         """Decode the video picture by picture, converting and keeping none.
@@ -423,13 +426,32 @@ def _picture(frame: VideoFrame) -> tuple[NDArray[np.uint8], float]:
         # Not a pool of threads for every picture.
         threads=1,
     )
-    rgb = np.asarray(converted.to_ndarray(), np.uint8)
-    # A mapping that PyAV types as a dict with one other key.
-    side_data = cast("Mapping[str, Buffer]", frame.side_data)
-    if "DISPLAYMATRIX" in side_data:
-        matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
-        rgb = _upright(rgb, matrix.reshape(3, 3))
-    return rgb, scale
+    return np.asarray(converted.to_ndarray(), np.uint8), scale
+
+
+class _Turned:
+    """The display matrix of a clip's pictures.
+
+    Asking a frame for its side data ties it into a ring with them, which nothing but a collection
+    of all garbage unties; until then the frames stay in memory. So only a frame is asked whose
+    angle is not that of the frame before.
+    """
+
+    def __init__(self) -> None:
+        self._angle: int | None = None
+        self._matrix: NDArray[np.int32] | None = None
+
+    def matrix(self, frame: VideoFrame) -> NDArray[np.int32] | None:
+        """(3, 3), or None where a picture is shown as it is."""
+        if frame.rotation != self._angle:
+            self._angle = frame.rotation
+            # A mapping that PyAV types as a dict with one other key.
+            side_data = cast("Mapping[str, Buffer]", frame.side_data)
+            self._matrix = None
+            if "DISPLAYMATRIX" in side_data:
+                found = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
+                self._matrix = found.reshape(3, 3)
+        return self._matrix
 
 
 def _upright(rgb: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:

@@ -248,16 +248,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pictures", default="fer2013", help="pictures of faces")
     parser.add_argument("--sentences", nargs="+", default=["mosi", "mosei", "reviews"])
     parser.add_argument("--spoken", type=int, default=24_000, help="sentences with voice and face")
+    parser.add_argument(
+        "--labels", action="store_true", help="training sentences keep their labels: no teacher"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     folder = options.features
     clips = load_corpus(folder / f"{options.acted}.npz")
     pictures = load_corpus(folder / f"{options.pictures}.npz").split("train").only(["video"])
     said = [load_corpus(folder / f"{name}.npz") for name in options.sentences]
-    taught = [
-        replace(words, scores=load_taught(folder / f"{words.name}.taught.npz", words).clip(-3, 3))
-        for words in said
-    ]
+    taught = said
+    if not options.labels:
+        taught = [
+            replace(one, scores=load_taught(folder / f"{one.name}.taught.npz", one).clip(-3, 3))
+            for one in said
+        ]
     made = cue_corpora(clips.split("train"), pictures, seed=options.seed)
     voices, faces, acted, _ = made
     learned = spoken(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -188,6 +190,21 @@ def test_turned_pictures_come_upright(rotation: int) -> None:
     assert frame.rgb.shape == (48, 64, 3)
     assert difference(frame.rgb, picture) < 8
     assert frame.rgb.flags.c_contiguous
+
+
+def test_no_picture_outlives_its_turn_until_garbage_is_collected() -> None:
+    clip = write_clip(timed_portraits(every_40_ms(50)), rotation=90)
+    gc.collect()
+    gc.disable()
+    try:
+        kept = [
+            sum(isinstance(one, VideoFrame) for one in gc.get_objects())
+            for _ in read_frames(clip, LIMITS, RATE)
+        ]
+    finally:
+        gc.enable()
+    assert len(kept) == 20
+    assert max(kept) == kept[1]
 
 
 def test_large_pictures_shrink_and_say_so() -> None:
