@@ -204,7 +204,7 @@ def test_no_picture_outlives_its_turn_until_garbage_is_collected() -> None:
     finally:
         gc.enable()
     assert len(kept) == 20
-    assert max(kept) == kept[1]
+    assert max(kept) < 6
 
 
 def test_large_pictures_shrink_and_say_so() -> None:
