@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from preprocessing import schema
+from preprocessing.chroma import SHORTEST, chroma
 from preprocessing.clip import SOUND_RATE, AudioFeatures, Sound
 
 Floats = NDArray[np.floating]
 
 QUIETEST_DBFS = -120.0
 """Level reported for digital silence (dB re full scale), where the logarithm has no value."""
-
-SHORTEST = 1024 * 64
-"""Samples that `chroma_cqt` needs (2.97 s): it analyses its lowest octave with 1024 points at 1/64
-of the rate. Shorter sound is followed by zeros, whose rows are left out again."""
 
 
 def analyse(sound: Sound) -> AudioFeatures:
@@ -82,6 +79,7 @@ def _speech_level(rms: Floats) -> float:
 
 def _columns(samples: Floats, rms_db: Floats) -> Floats:
     """(frames, 35) of the scaled sound; the spectrum is computed once."""
+    # Zeros, whose rows are left out again.
     padded = np.pad(samples, (0, max(0, SHORTEST - len(samples))))
     power = np.abs(librosa.stft(padded, n_fft=schema.WINDOW, hop_length=schema.HOP)) ** 2
     mel = librosa.feature.melspectrogram(S=power, sr=SOUND_RATE, htk=True)
@@ -91,7 +89,7 @@ def _columns(samples: Floats, rms_db: Floats) -> Floats:
             padded, frame_length=schema.WINDOW, hop_length=schema.HOP
         ),
         librosa.feature.mfcc(S=librosa.power_to_db(mel), n_mfcc=20),
-        librosa.feature.chroma_cqt(y=padded, sr=SOUND_RATE, hop_length=schema.HOP, tuning=0.0),
+        chroma(padded),
         _log_f0(samples, loud=rms_db >= -schema.VOICED_DB)[None],
         np.maximum(rms_db, schema.LOWEST_DB)[None],
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import librosa
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from preprocessing import audio, schema
+from preprocessing.chroma import chroma
 from preprocessing.clip import SOUND_RATE, Sound
 from tests.preprocessing.conftest import harmonics, noise, tone
 
@@ -54,6 +56,17 @@ def test_rumble_below_the_voice_has_no_pitch_and_no_weight() -> None:
 
 def test_a_tone_crosses_zero_twice_a_period() -> None:
     np.testing.assert_allclose(column(tone(441.0, 1.0), ZCR), 2 * 441 / SOUND_RATE, rtol=0.03)
+
+
+@pytest.mark.parametrize("seconds", [3.0, 7.3])
+def test_chroma_is_librosa_s(seconds: float) -> None:
+    count = round(seconds * SOUND_RATE)
+    noise = np.random.default_rng(1).standard_normal(count)
+    samples = (np.sin(440 * np.linspace(0, 6.28 * seconds, count)) + 0.1 * noise).astype(np.float32)
+    ours = chroma(samples)
+    theirs = librosa.feature.chroma_cqt(y=samples, sr=SOUND_RATE, hop_length=512, tuning=0.0)
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_the_strongest_chroma_is_the_note() -> None:
