@@ -16,10 +16,9 @@ from benchmarks.speed_clips import SIZES, speed_clip
 from preprocessing import audio
 from preprocessing.clip import DecodeLimits, Frame, Sound
 from preprocessing.decode import read_frames, read_sound
-from preprocessing.face import stretches
-from preprocessing.face_rows import rows_of
-from preprocessing.schema import STEPS_PER_SECOND
-from preprocessing.sight import FaceGraphs, Sight
+from preprocessing.face_rows import Seen, rows_of
+from preprocessing.schema import FOLLOWED_SECONDS, STEPS_PER_SECOND
+from preprocessing.sight import FaceGraphs
 
 T = TypeVar("T")
 SILENCE = Sound(np.zeros(0, np.float32))
@@ -36,14 +35,15 @@ def cost(work: Callable[[], T]) -> tuple[T, float]:
     return result, least
 
 
-def followed(frames: Sequence[Frame], graphs: FaceGraphs) -> list[list[Sight]]:
+def followed(frames: Sequence[Frame], graphs: FaceGraphs) -> list[Seen]:
     """The faces of each picture, as `FaceTracker` finds them."""
-    found: list[list[Sight]] = []
-    for stretch in stretches(frames):
-        sights: list[Sight] = []
-        for frame in stretch:
-            sights = graphs.follow(frame.rgb, sights)
-            found.append(sights)
+    found: list[Seen] = []
+    looked = -FOLLOWED_SECONDS
+    for frame in frames:
+        anew = frame.seconds >= looked + FOLLOWED_SECONDS
+        faces = graphs.follow(frame.rgb, () if anew else found[-1].faces)
+        looked = frame.seconds if anew else looked
+        found.append(Seen.of(frame, faces))
     return found
 
 
@@ -51,9 +51,9 @@ def row(lines: int, graphs: FaceGraphs) -> str:
     """One clip's costs."""
     clip, limits = speed_clip(SECONDS, lines).read_bytes(), DecodeLimits()
     frames, decode = cost(lambda: list(read_frames(clip, limits, STEPS_PER_SECOND)))
-    sights, look = cost(lambda: followed(frames, graphs))
-    _, rows = cost(lambda: rows_of(frames, sights, complete=False))
-    _, every = cost(lambda: rows_of(frames, sights))
+    seen, look = cost(lambda: followed(frames, graphs))
+    _, rows = cost(lambda: rows_of(seen, complete=False))
+    _, every = cost(lambda: rows_of(seen))
     sound, hear = cost(lambda: read_sound(clip, limits) or SILENCE)
     _, analyse = cost(lambda: audio.analyse(sound))
     cells = (decode, look, rows, every - rows, hear, analyse)

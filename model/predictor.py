@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from model.block import Longest, exact_shape, fixed_shape, pack, unpack
 from model.checkpoint import CheckpointHeader, file_sha256, load_checkpoint
@@ -19,9 +21,10 @@ from model.explainer import Explainer
 from model.explanation import Explanation
 from model.inputs import FeatureSchema, ModelInputs, Sample
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+"""``auto``: bfloat16 on a CPU with instructions for it, else float32."""
 
-PRECISIONS: dict[Precision, torch.dtype | None] = {
+PRECISIONS: dict[str, torch.dtype | None] = {
     "float32": None,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
@@ -69,6 +72,7 @@ class Predictor:
         identity: which weights these are.
         schema: the features they take.
         device: where they are.
+        precision: of matrix products, no more ``auto``.
     """
 
     def __init__(
@@ -82,10 +86,12 @@ class Predictor:
         for encoder in (model.global_encoder, model.local_encoder):
             if encoder is not None:
                 merge_low_rank_changes(encoder)
-        self._model = model.to(device).eval().requires_grad_(requires_grad=False)
-        self._explainer = Explainer(self._model)
+        exact = model.to(device).eval().requires_grad_(requires_grad=False)
+        self._explainer = Explainer(exact)
         self.device = device
-        self._precision = precision
+        self.precision = chosen_precision(precision, device)
+        self._reduced = PRECISIONS[self.precision]
+        self._model = exact if self._reduced is None else _reduced(exact, self._reduced)
         positions = header.config
         self._longest = Longest(
             min(positions.text_positions, header.schema.max_tokens),
@@ -170,10 +176,13 @@ class Predictor:
         shape = exact_shape(samples) if on_cpu else fixed_shape(samples, self._longest)
         block = pack(samples, shape, pinned=self.device.type == "cuda")
         inputs = ModelInputs(**unpack(block.to(self.device, non_blocking=True), shape))
-        reduced = PRECISIONS[self._precision]
-        with torch.autocast(self.device.type, reduced) if reduced else nullcontext():
+        with self._autocast():
             outputs: ModelOutputs = self._model(inputs)
         return outputs.first(len(samples))
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        reduced = self._reduced
+        return torch.autocast(self.device.type, reduced) if reduced else nullcontext()
 
     def _interval(self, sample: Sample, score: float) -> tuple[float, float] | None:
         rule = self._intervals.get(sample.modalities)
@@ -190,6 +199,29 @@ class Predictor:
         for size in batch_sizes:
             self.predict([sample] * size)
         self.explain(sample)
+
+
+def chosen_precision(precision: Precision, device: torch.device) -> Precision:
+    """What ``auto`` means on a device; any other precision as it is."""
+    if precision != "auto":
+        return precision
+    fit = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return "bfloat16" if fit else "float32"
+
+
+def _reduced(model: DPDFLQ, dtype: torch.dtype) -> DPDFLQ:
+    """A copy whose linear layers are of another type; all other tensors are shared.
+
+    Autocast alone would convert every weight anew in every forward.
+    """
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    own = {id(tensor) for module in linear for tensor in module.parameters()}
+    shared = {id(tensor): tensor for tensor in model.parameters() if id(tensor) not in own}
+    copy = deepcopy(model, shared)
+    for module in copy.modules():
+        if isinstance(module, nn.Linear):
+            module.to(dtype)
+    return copy
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,6 +1,6 @@
 """Faces in pictures with MediaPipe (Apache-2.0), as OpenFace's 714 columns.
 
-Faces are looked for every 0.8 s and followed in between; stretches of that length do not
+Faces are looked for every 1.6 s and followed in between; stretches of that length do not
 depend on one another, so that they can be measured side by side. MediaPipe's own way of following,
 from the first picture of a clip to the last, was tried on the pairs of
 `benchmarks/openface_concordance.py`: it misses small faces (act409_clip2: found in 38 % of the
@@ -9,13 +9,14 @@ pictures, by this way in 98 %), and its values hang on how a clip began.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
-from threading import Barrier
+from threading import Barrier, Lock, Semaphore
 from types import TracebackType
 from typing import Final, Self
 
@@ -25,17 +26,20 @@ from numpy.typing import NDArray
 
 from preprocessing import action_units
 from preprocessing.clip import FaceFeatures, Frame, Sound
-from preprocessing.face_rows import rows_of
+from preprocessing.face_rows import Seen, rows_of
 from preprocessing.geometry import Camera
 from preprocessing.openface_columns import INDEX, empty_rows
 from preprocessing.schema import FOLLOWED_SECONDS
 from preprocessing.sight import FaceGraphs, Picture, Sight
 from preprocessing.speaker import Box, FaceNumbers, first_face, rank_faces
 
-RowMaker = Callable[[Sequence[Frame], Sequence[Sequence[Sight]]], list[NDArray[np.float32]]]
+RowMaker = Callable[[Sequence[Seen]], list[NDArray[np.float32]]]
 
-MOST_FOLLOWED: Final = 8
-"""Most pictures of a stretch, which are in memory together."""
+HELD: Final = 8
+"""Pictures that may wait for each thread, and for one more: they are megabytes each."""
+
+NICENESS: Final = 10
+"""Of the threads that look for faces: the decoder, whom they all wait for, comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,30 @@ class _Measured:
     rows: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Pictures that follow one another, handed over one by one as they are decoded.
+
+    Attributes:
+        end: before which they lie (s).
+        shape: of every one.
+        pictures: all; None ends them.
+    """
+
+    end: float
+    shape: tuple[int, ...]
+    pictures: SimpleQueue[Frame | None] = field(default_factory=SimpleQueue)
+
+    @classmethod
+    def beginning_with(cls, frame: Frame) -> Self:
+        """The stretch of a picture that is looked at anew."""
+        return cls(frame.seconds + FOLLOWED_SECONDS, frame.rgb.shape)
+
+    def goes_on_with(self, frame: Frame) -> bool:
+        """Whether a picture belongs to it."""
+        return frame.seconds < self.end and frame.rgb.shape == self.shape
+
+
 class FaceTracker:
     """Reusable for any number of clips and stills, one at a time; keeps nothing between them.
 
@@ -56,15 +84,27 @@ class FaceTracker:
     """
 
     def __init__(self, threads: int = 1) -> None:
-        self._graphs = [FaceGraphs() for _ in range(threads)]
+        self._threads = threads
+        self._graphs: list[FaceGraphs] = []
         self._free: SimpleQueue[FaceGraphs] = SimpleQueue()
-        for graphs in self._graphs:
-            self._free.put(graphs)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="face")
+        self._starting = Lock()
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix="face", initializer=self._start_thread
+        )
         # Threads start with their first tasks; workers give up the right to have more memory than
         # they have when they are ready, and more.
         together = Barrier(threads)
-        wait([self._pool.submit(together.wait) for _ in range(threads)])
+        for started in [self._pool.submit(together.wait) for _ in range(threads)]:
+            started.result()
+
+    def _start_thread(self) -> None:
+        """Make graphs in the thread that uses them: their own threads are as nice as it is."""
+        os.nice(NICENESS)
+        # MediaPipe's noise is caught with a descriptor of the whole process.
+        with self._starting:
+            graphs = FaceGraphs()
+        self._graphs.append(graphs)
+        self._free.put(graphs)
 
     def rows(
         self,
@@ -122,7 +162,7 @@ class FaceTracker:
         still = Frame(rgb, seconds=0.0, index=0)
         sight = self.look_still(rgb)
         found = int(sight is not None)
-        (row,) = rows_of([still], [[sight] if sight else []])
+        (row,) = rows_of([Seen.of(still, [sight] if sight else [])])
         action_units.settle(row)
         return FaceFeatures(row, 1, found, found, source="built-in")
 
@@ -164,34 +204,59 @@ class FaceTracker:
         finally:
             self._free.put(graphs)
 
-    def _measure(self, frames: Sequence[Frame], rows: RowMaker) -> list[_Measured]:
-        """Measure pictures that follow one another: look at the first, follow its faces."""
+    def _measure(self, stretch: _Stretch, rows: RowMaker, room: Semaphore) -> list[_Measured]:
+        """Look for faces in a stretch's first picture, and follow them through the others.
+
+        Args:
+            stretch: whose pictures are taken until there are no more.
+            rows: what is made of the faces.
+            room: in which the pictures wait; it is given back one by one.
+        """
+        seen: list[Seen] = []
         graphs = self._free.get()
         try:
-            sights: list[list[Sight]] = []
-            for frame in frames:
-                sights.append(graphs.follow(frame.rgb, sights[-1] if sights else []))
+            while (frame := stretch.pictures.get()) is not None:
+                # No picture is held once it has been looked at.
+                room.release()
+                seen.append(
+                    Seen.of(frame, graphs.follow(frame.rgb, seen[-1].faces if seen else ()))
+                )
+        except BaseException:
+            # Whoever decodes may wait for room, and will be told only afterwards.
+            while stretch.pictures.get() is not None:
+                room.release()
+            raise
         finally:
             self._free.put(graphs)
         return [
-            _Measured(frame.seconds, [sight.box for sight in seen], of_picture)
-            for frame, seen, of_picture in zip(frames, sights, rows(frames, sights), strict=True)
+            _Measured(one.seconds, [face.box for face in one.faces], of_picture)
+            for one, of_picture in zip(seen, rows(seen), strict=True)
         ]
 
     def _measure_all(self, frames: Iterable[Frame], rows: RowMaker) -> Iterator[_Measured]:
         """Measure stretches of pictures side by side; they come out as they went in."""
+        room = Semaphore(HELD * (self._threads + 1))
         begun: deque[Future[list[_Measured]]] = deque()
+        stretch: _Stretch | None = None
         try:
-            for stretch in stretches(frames):
-                begun.append(self._pool.submit(self._measure, stretch, rows))
-                # One more than there are threads, so that none waits for the decoder; pictures of
-                # several stretches are tens of megabytes.
-                if len(begun) > len(self._graphs):
+            for frame in frames:
+                if stretch is None or not stretch.goes_on_with(frame):
+                    if stretch is not None:
+                        stretch.pictures.put(None)
+                    stretch = _Stretch.beginning_with(frame)
+                    begun.append(self._pool.submit(self._measure, stretch, rows, room))
+                room.acquire()
+                stretch.pictures.put(frame)
+                while begun[0].done():
                     yield from begun.popleft().result()
+            if stretch is not None:
+                stretch.pictures.put(None)
             while begun:
                 yield from begun.popleft().result()
         finally:
             # Whoever stops early finds the graphs free again.
+            if stretch is not None:
+                stretch.pictures.put(None)
             for measuring in begun:
                 measuring.cancel()
             wait(begun)
@@ -218,22 +283,6 @@ def of_one_face(pictures: Sequence[NDArray[np.float32]], sound: Sound | None) ->
     # One person who comes back elsewhere has two numbers, and there was no choice.
     why = why if most > 1 else "only"
     return FaceFeatures(values, len(values), int(found.sum()), most, "built-in", why)
-
-
-def stretches(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    """Pictures of `FOLLOWED_SECONDS` and of one size together, `MOST_FOLLOWED` at most."""
-    stretch: list[Frame] = []
-    for frame in frames:
-        if stretch and (
-            frame.seconds >= stretch[0].seconds + FOLLOWED_SECONDS
-            or len(stretch) == MOST_FOLLOWED
-            or frame.rgb.shape != stretch[0].rgb.shape
-        ):
-            yield stretch
-            stretch = []
-        stretch.append(frame)
-    if stretch:
-        yield stretch
 
 
 def enlarge_small_still(grey: Picture) -> Picture:

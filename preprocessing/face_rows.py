@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,18 +31,39 @@ MODEL_COLUMNS: Final = (
 """What features for the model and the choice among several faces are made of."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A picture that has been looked at, without its pixels.
+
+    Attributes:
+        index: its number in the stream, from 0.
+        seconds: since the first picture of the stream.
+        scale: original pixels per pixel.
+        size: width and height of the original (px).
+        faces: that are in it; their meshes are in the picture's own pixels.
+    """
+
+    index: int
+    seconds: float
+    scale: float
+    size: tuple[float, float]
+    faces: Sequence[Sight]
+
+    @classmethod
+    def of(cls, frame: Frame, faces: Sequence[Sight]) -> Self:
+        """What is kept of a picture and the faces in it."""
+        height, width = frame.rgb.shape[:2]
+        size = width * frame.scale, height * frame.scale
+        return cls(frame.index, frame.seconds, frame.scale, size, faces)
+
+
 def rows_of(
-    frames: Sequence[Frame],
-    sights: Sequence[Sequence[Sight]],
-    *,
-    camera: Camera | None = None,
-    complete: bool = True,
+    pictures: Sequence[Seen], *, camera: Camera | None = None, complete: bool = True
 ) -> list[Rows]:
     """Rows of the faces of some pictures, action units not yet settled, faces not yet numbered.
 
     Args:
-        frames: the pictures.
-        sights: the faces of each.
+        pictures: that have been looked at.
         camera: that took them; None = OpenFace's guess.
         complete: every column that there is an estimate for; else `MODEL_COLUMNS` alone.
 
@@ -49,13 +71,13 @@ def rows_of(
         (faces, 714) a picture; one row without a face where none was found.
     """
     found, heads = [], []
-    for frame, of_picture in zip(frames, sights, strict=True):
-        rows = empty_rows(max(1, len(of_picture)))
-        rows[:, INDEX["frame"]] = frame.index + 1
-        rows[:, INDEX["timestamp"]] = frame.seconds
-        for row, sight in zip(rows, of_picture, strict=False):
-            head = _head(frame, sight, camera)
-            _fill(row, sight, head, complete=complete)
+    for picture in pictures:
+        rows = empty_rows(max(1, len(picture.faces)))
+        rows[:, INDEX["frame"]] = picture.index + 1
+        rows[:, INDEX["timestamp"]] = picture.seconds
+        for row, face in zip(rows, picture.faces, strict=False):
+            head = Head(face.mesh * picture.scale, camera or Camera.default(*picture.size))
+            _fill(row, face, head, complete=complete)
             heads.append((row, head))
         found.append(rows)
     if heads:
@@ -64,12 +86,6 @@ def rows_of(
         for (row, _), estimate in zip(heads, estimates, strict=True):
             row[_INTENSITIES] = estimate
     return found
-
-
-def _head(frame: Frame, sight: Sight, camera: Camera | None) -> Head:
-    height, width = frame.rgb.shape[:2]
-    camera = camera or Camera.default(width * frame.scale, height * frame.scale)
-    return Head(sight.mesh * frame.scale, camera)
 
 
 def _fill(row: Rows, sight: Sight, head: Head, *, complete: bool) -> None:

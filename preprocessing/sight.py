@@ -177,8 +177,7 @@ class FaceGraphs:
             return None
         self._spoken = True
         height, width = rgb.shape[:2]
-        points = np.array([(point.x, point.y, point.z) for point in found.landmark])
-        mesh: Mesh = points * (width, height, width)
+        mesh: Mesh = _points(found) * (width, height, width)
         return mesh
 
     def _landmarks(self, rgb: Picture, region: Region) -> Any:
@@ -186,6 +185,17 @@ class FaceGraphs:
         place = (region.x / width, region.y / height, region.side / width, region.side / height)
         asked = {"image": rgb, "roi": rectangle(*place, region.angle)}
         return self._mesher.process(asked).landmarks
+
+
+def _points(landmarks: Any) -> Mesh:
+    """(478, 3) of a NormalizedLandmarkList.
+
+    They are taken from the message's bytes, as asking for each number costs a tenth of the mesh: a
+    landmark is two bytes of head, then x, y and z, each a byte of head and a 32 bit float.
+    """
+    message = np.frombuffer(landmarks.SerializeToString(), np.uint8).reshape(-1, 17)
+    numbers = message[:, 2:].reshape(-1, 3, 5)[:, :, 1:]
+    return np.ascontiguousarray(numbers).view("<f4")[..., 0].astype(np.float64)
 
 
 def _detect(graph: Any, rgb: Picture) -> list[tuple[Region, float]]:

@@ -375,6 +375,7 @@ class Engine:
             model=predictor.identity.name,
             version=predictor.identity.version,
             device=str(predictor.device),
+            precision=predictor.precision,
             seconds=round(time.perf_counter() - started, 1),
         )
 
@@ -390,7 +391,7 @@ class Engine:
         circumstances = (
             predictor.identity.checkpoint_sha256,
             predictor.schema.fingerprint,
-            settings.precision,
+            predictor.precision,
             str(settings.openface_binary),
         )
         return AnswerCache(settings.cache_answers, circumstances)

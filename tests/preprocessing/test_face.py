@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from examples.sample_clip import portrait
 from preprocessing.clip import DecodeLimits, FaceFeatures, Frame
 from preprocessing.decode import ClipReader
 from preprocessing.errors import ClipTooLong
-from preprocessing.face import FaceTracker, enlarge_small_still
+from preprocessing.face import HELD, FaceTracker, enlarge_small_still
 from preprocessing.face_rows import MODEL_COLUMNS, UNSUPPORTED_COLUMNS
 from preprocessing.mediapipe_quietly import quiet
 from preprocessing.openface_columns import COLUMNS, INDEX, group, indices, points
@@ -124,14 +126,14 @@ def test_columns_for_the_model_are_the_same_and_no_others_are_there(tracker: Fac
 
 
 def test_threads_change_no_value() -> None:
-    pictures = [portrait(index / 10) for index in range(7)]
+    pictures = [portrait(index / 10) for index in range(35)]
     pictures[3] = np.zeros_like(pictures[3])
     found = []
     for threads in (1, 3):
         with FaceTracker(threads) as tracker:
             found.append(analysed(tracker, *pictures).values)
     np.testing.assert_array_equal(found[0], found[1])
-    assert found[0][:, INDEX["success"]].tolist() == [1, 1, 1, 0, 1, 1, 1]
+    assert np.flatnonzero(found[0][:, INDEX["success"]] == 0).tolist() == [3]
 
 
 def test_a_clip_that_breaks_off_leaves_the_tracker_usable(tracker: FaceTracker) -> None:
@@ -142,6 +144,36 @@ def test_a_clip_that_breaks_off_leaves_the_tracker_usable(tracker: FaceTracker) 
     with pytest.raises(ClipTooLong):
         tracker.analyse(broken(), steps_per_second=RATE)
     assert analysed(tracker, portrait(0.0)).frames_with_face == 1
+
+
+def test_a_look_that_fails_is_told_however_many_pictures_wait(
+    tracker: FaceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_graphs: FaceGraphs, _rgb: Picture, _before: object) -> list[Sight]:
+        raise RuntimeError("no graph")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FaceGraphs, "follow", failing)
+        with pytest.raises(RuntimeError, match="no graph"):
+            analysed(tracker, *[portrait(0.0)] * (5 * HELD))
+    assert analysed(tracker, portrait(0.0)).frames_with_face == 1
+
+
+def test_few_pictures_are_held_however_slow_the_look(tracker: FaceTracker) -> None:
+    handed: list[ref[Picture]] = []
+    most = 0
+
+    def counted() -> Iterator[Frame]:
+        nonlocal most
+        for frame in frames(*[portrait(0.0)] * (8 * HELD)):
+            copy = replace(frame, rgb=frame.rgb.copy())
+            handed.append(ref(copy.rgb))
+            most = max(most, sum(one() is not None for one in handed))
+            yield copy
+
+    tracker.analyse(counted(), steps_per_second=RATE)
+    # Besides those that wait: one that is looked at, one that is handed over, and one as a copy.
+    assert most <= 2 * HELD + 3
 
 
 def test_faces_are_looked_for_once_a_stretch_and_where_one_is_lost(
@@ -156,9 +188,9 @@ def test_faces_are_looked_for_once_a_stretch_and_where_one_is_lost(
         return look(graphs, rgb)
 
     monkeypatch.setattr(FaceGraphs, "look", counted)
-    pictures = [portrait(0.0)] * 18
-    # 18 pictures at 10 a second: three stretches of at most 0.8 s.
-    assert analysed(tracker, *pictures).frames_with_face == 18
+    pictures = [portrait(0.0)] * 34
+    # 34 pictures at 10 a second: three stretches of at most 1.6 s.
+    assert analysed(tracker, *pictures).frames_with_face == 34
     assert looked == 3
     looked = 0
     pictures[2] = np.zeros_like(pictures[2])
@@ -178,7 +210,7 @@ def test_followed_meshes_are_those_that_are_found(tracker: FaceTracker) -> None:
 def test_a_second_face_is_seen_with_the_next_stretch(tracker: FaceTracker) -> None:
     large = portrait(0.0)
     alone = np.hstack([large, np.zeros_like(large)])
-    found = analysed(tracker, *[alone] * 4, *[np.hstack([large, large])] * 8)
+    found = analysed(tracker, *[alone] * 4, *[np.hstack([large, large])] * 16)
     assert found.faces == 2
 
 

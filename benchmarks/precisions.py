@@ -1,0 +1,81 @@
+"""The model in float32 and in bfloat16: how far scores move, what it costs, what it saves.
+
+``python -m benchmarks.precisions`` (a minute) needs ``build/features``. Accuracy on validation
+splits, as this is a choice; time of one forward with one thread, both in turns, medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.checkpoint import DEFAULT_CHECKPOINT
+from model.corpus import load_corpus
+from model.inputs import Sample
+from model.predictor import Predictor
+from model.training.metrics import measure
+
+BATCH = 16
+TURNS = 15
+
+
+def scores(predictor: Predictor, samples: list[Sample]) -> NDArray[np.float64]:
+    """(n,) raw scores."""
+    found = []
+    for start in range(0, len(samples), BATCH):
+        found += predictor.predict(samples[start : start + BATCH])
+    return np.array([one.raw_score for one in found])
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.precisions",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--features", type=Path, default=Path("build/features"))
+    parser.add_argument("--corpora", nargs="+", default=["mosi", "mosei", "ravdess"])
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    corpora = {
+        name: load_corpus(options.features / f"{name}.npz").split("valid")
+        for name in options.corpora
+    }
+    schema = next(iter(corpora.values())).schema
+    exact, half = (
+        Predictor.load(DEFAULT_CHECKPOINT, schema=schema, device="cpu", precision=precision)
+        for precision in ("float32", "bfloat16")
+    )
+    print("| validation | n | MAE, float32 | MAE, bfloat16 | scores differ by | at most |")
+    print("|---|---|---|---|---|---|")
+    for name, corpus in corpora.items():
+        samples = list(corpus.samples)
+        one, other = scores(exact, samples), scores(half, samples)
+        errors = [measure(found, corpus.scores).mae for found in (one, other)]
+        apart = np.abs(one - other)
+        cells = (*errors, float(apart.mean()), float(apart.max()))
+        print(f"| {name} | {len(samples)} | {' | '.join(f'{cell:.4f}' for cell in cells)} |")
+    print("\n| clips a batch | float32 (ms) | bfloat16 (ms) | times as fast |\n|---|---|---|---|")
+    clips = list(corpora["ravdess"].samples)
+    for size in (1, 2, 4):
+        spent: tuple[list[float], list[float]] = ([], [])
+        for turn in range(TURNS + 1):
+            for predictor, times in zip((exact, half), spent, strict=True):
+                started = time.perf_counter()
+                predictor.predict(clips[:size])
+                # The first turn warms both.
+                if turn:
+                    times.append(1000 * (time.perf_counter() - started))
+        slow, fast = map(statistics.median, spent)
+        print(f"| {size} | {slow:.1f} | {fast:.1f} | {slow / fast:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
