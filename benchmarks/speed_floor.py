@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import io
 import math
+import multiprocessing
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -112,3 +115,38 @@ def _sampled(clip: bytes, threads: int) -> Iterator[Picture]:
                 width, height = round(frame.width / scale), round(frame.height / scale)
                 rgb = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
                 yield np.asarray(rgb, np.uint8)
+
+
+def floors_a_second(clip: Path, words: str, *, cores: int, count: int) -> float:
+    """How many clips a second the least work allows: a process of one thread for each core.
+
+    Args:
+        clip: path of the file.
+        words: what is spoken.
+        cores: number of processes.
+        count: clips that each of them does.
+    """
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(cores + 1)
+    processes = [
+        context.Process(target=_one_after_another, args=(clip, words, count, together))
+        for _ in range(cores)
+    ]
+    for process in processes:
+        process.start()
+    together.wait()
+    started = time.perf_counter()
+    together.wait()
+    seconds = time.perf_counter() - started
+    for process in processes:
+        process.join()
+    return cores * count / seconds
+
+
+def _one_after_another(clip: Path, words: str, count: int, together: Barrier) -> None:
+    floor, content = Floor(1), clip.read_bytes()
+    floor.milliseconds(content, words)
+    together.wait()
+    for _ in range(count):
+        floor.milliseconds(content, words)
+    together.wait()
