@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from model.checkpoint import DEFAULT_CHECKPOINT
 from model.inputs import Sample
 from model.predictor import Predictor
+from preprocessing.decode import LONGEST_SIDE
 from preprocessing.features import default_tokenizer
 from preprocessing.mediapipe_quietly import face_mesh, quiet
 from preprocessing.schema import STEPS_PER_SECOND, feature_schema
@@ -111,7 +112,7 @@ def _sampled(clip: bytes, threads: int) -> Iterator[Picture]:
         for frame in container.decode(stream):
             if isinstance(frame, VideoFrame) and frame.time * STEPS_PER_SECOND + 1e-6 >= tick:
                 tick = math.floor(frame.time * STEPS_PER_SECOND + 1e-6) + 1
-                scale = max(1.0, max(frame.width, frame.height) / 1280)
+                scale = max(1.0, max(frame.width, frame.height) / LONGEST_SIDE)
                 width, height = round(frame.width / scale), round(frame.height / scale)
                 rgb = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
                 yield np.asarray(rgb, np.uint8)

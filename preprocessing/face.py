@@ -35,7 +35,7 @@ from preprocessing.speaker import Box, FaceNumbers, first_face, rank_faces
 
 RowMaker = Callable[[Sequence[Seen]], list[NDArray[np.float32]]]
 
-HELD: Final = 8
+HELD: Final = 4
 """Pictures that may wait for each thread, and for one more: they are megabytes each."""
 
 NICENESS: Final = 10

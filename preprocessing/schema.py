@@ -123,7 +123,7 @@ def _digest(*names: str) -> str:
 
 VIDEO_RULE = (
     f"upright frames, the first at or after each tick of 1/{STEPS_PER_SECOND} s since the first "
-    f"frame, none twice; longest side at most 1280 pixels; mediapipe 0.10.21 face landmarks, faces "
+    f"frame, none twice; longest side at most 1920 pixels; mediapipe 0.10.21 face landmarks, faces "
     f"looked for every {FOLLOWED_SECONDS} s and followed in between; OpenFace "
     f"action unit intensities 0-5, less a face's {REST_QUANTILE} quantile times t / (t + "
     f"{CALIBRATION_SECONDS} s), and 3D landmarks 17 to 67 aligned to a mean face, by weights "
