@@ -21,8 +21,11 @@ HARMLESS = {"prlimit64", "clone", "clone3"}
 
 CLONED = re.compile(r"(\d+) +(?:clone3?\(|<\.\.\. clone3? resumed>).*= (\d+)$")
 
-PROCESSOR = "/sys/devices/system/cpu"
-"""What libraries read to know how many cores there are, and how fast."""
+MACHINE = ("/sys/devices/system/cpu", "/proc/sys/vm/overcommit_memory")
+"""What libraries read to know how many cores there are, how fast, and how memory is given."""
+
+CONVERTERS = re.compile(r"/usr/lib(?:64|/[\w-]+)?/gconv/[\w-]+\.so")
+"""The C library's own, for names in a transport stream that are in an old alphabet."""
 
 LINE = re.compile(r"(\d+) +(\w+)\((.*)")
 PATH = re.compile(r'"([^"]*)"')
@@ -74,4 +77,7 @@ def _harmless(name: str, rest: str, readable: list[str]) -> bool:
     if path is None or not path[1]:
         # An open file, by its number.
         return True
-    return path[1] == str(ROOT) or path[1].startswith((*readable, "/dev/null", PROCESSOR))
+    if "/../" in path[1]:
+        return False
+    known = path[1] == str(ROOT) or CONVERTERS.fullmatch(path[1]) is not None
+    return known or path[1].startswith((*readable, "/dev/null", *MACHINE))
