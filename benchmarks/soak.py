@@ -84,6 +84,7 @@ def main() -> None:
     print(f"| sent | {counts['sent']} | {sum(by_server.values())} |")
     for status in after:
         print(f"| {status} | {by_clients[status]} | {by_server[status]} |")
+    print(f"| no answer | {counts.get('0', 0)} | |")
     print("\n| | |\n|---|---|")
     print(f"| best, {2 * workers} clients | {calm:.2f} clips/s |")
     print(f"| overloaded | {rate:.2f} clips/s ({rate / calm:.2f} of the best) |")

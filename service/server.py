@@ -19,6 +19,10 @@ log = structlog.stdlib.get_logger(__name__)
 EXIT_DEVICE_LOST = 70
 """Exit code that makes a supervisor start the process anew."""
 
+KEEP_ALIVE_SECONDS = 75
+"""A connection may idle so long: longer than Retry-After, so that who comes back as told does not
+send into one that is just being closed."""
+
 SHARE_FOR_WORK = 0.8
 """Share of the grace period in which work may finish; the rest is for saying what did not."""
 
@@ -98,6 +102,7 @@ def serve(settings: Settings) -> int:
         access_log=False,
         server_header=False,
         lifespan="on",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, int((1 - SHARE_FOR_WORK) * settings.grace_seconds / 2)),
     )
     servers.append(Server(config, app.state.engine, app.state.close, settings.grace_seconds))

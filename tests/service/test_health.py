@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import time
 import tomllib
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -21,6 +24,16 @@ def test_probes_say_yes(service: Service) -> None:
     assert service.client.get("/readyz").json() == {"status": "ready", "reasons": []}
     assert service.client.get("/v2/health/live").json() == {"live": True}
     assert service.client.get("/v2/health/ready").json() == {"ready": True}
+
+
+@pytest.mark.slow
+def test_a_connection_outlasts_a_wait(service: Service) -> None:
+    with closing(HTTPConnection("127.0.0.1", service.port, timeout=60)) as connection:
+        for pause in (6, 0):
+            # Where the server has closed it meanwhile this fails.
+            connection.request("GET", "/livez")
+            assert connection.getresponse().read()
+            time.sleep(pause)
 
 
 def test_info_and_metadata_say_what_is_served(service: Service) -> None:
