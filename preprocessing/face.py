@@ -35,8 +35,8 @@ from preprocessing.speaker import Box, FaceNumbers, first_face, rank_faces
 
 RowMaker = Callable[[Sequence[Seen]], list[NDArray[np.float32]]]
 
-HELD: Final = 4
-"""Pictures that may wait for each thread, and for one more: they are megabytes each."""
+HELD_BYTES: Final = 32 * 1024 * 1024
+"""Of a stretch's pictures that may wait: the decoder then waits, too."""
 
 NICENESS: Final = 10
 """Of the threads that look for faces: the decoder, whom they all wait for, comes first."""
@@ -58,21 +58,39 @@ class _Stretch:
     Attributes:
         end: before which they lie (s).
         shape: of every one.
-        pictures: all; None ends them.
+        room: for pictures that wait.
+        pictures: that wait; None ends them.
     """
 
     end: float
     shape: tuple[int, ...]
+    room: Semaphore
     pictures: SimpleQueue[Frame | None] = field(default_factory=SimpleQueue)
 
     @classmethod
     def beginning_with(cls, frame: Frame) -> Self:
         """The stretch of a picture that is looked at anew."""
-        return cls(frame.seconds + FOLLOWED_SECONDS, frame.rgb.shape)
+        room = Semaphore(max(1, HELD_BYTES // frame.rgb.nbytes))
+        return cls(frame.seconds + FOLLOWED_SECONDS, frame.rgb.shape, room)
 
     def goes_on_with(self, frame: Frame) -> bool:
         """Whether a picture belongs to it."""
         return frame.seconds < self.end and frame.rgb.shape == self.shape
+
+    def put(self, frame: Frame) -> None:
+        """Hand a picture over, as soon as there is room."""
+        self.room.acquire()
+        self.pictures.put(frame)
+
+    def close(self) -> None:
+        """There are no more pictures."""
+        self.pictures.put(None)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The pictures as they come; each has left the room when it is given."""
+        while (frame := self.pictures.get()) is not None:
+            self.room.release()
+            yield frame
 
 
 class FaceTracker:
@@ -204,27 +222,20 @@ class FaceTracker:
         finally:
             self._free.put(graphs)
 
-    def _measure(self, stretch: _Stretch, rows: RowMaker, room: Semaphore) -> list[_Measured]:
-        """Look for faces in a stretch's first picture, and follow them through the others.
-
-        Args:
-            stretch: whose pictures are taken until there are no more.
-            rows: what is made of the faces.
-            room: in which the pictures wait; it is given back one by one.
-        """
+    def _measure(self, stretch: _Stretch, rows: RowMaker) -> list[_Measured]:
+        """Look for faces in a stretch's first picture, and follow them through the others."""
         seen: list[Seen] = []
         graphs = self._free.get()
+        pictures = iter(stretch)
         try:
-            while (frame := stretch.pictures.get()) is not None:
-                # No picture is held once it has been looked at.
-                room.release()
+            # No picture is held once it has been looked at.
+            for frame in pictures:
                 seen.append(
                     Seen.of(frame, graphs.follow(frame.rgb, seen[-1].faces if seen else ()))
                 )
         except BaseException:
             # Whoever decodes may wait for room, and will be told only afterwards.
-            while stretch.pictures.get() is not None:
-                room.release()
+            deque(pictures, maxlen=0)
             raise
         finally:
             self._free.put(graphs)
@@ -235,28 +246,27 @@ class FaceTracker:
 
     def _measure_all(self, frames: Iterable[Frame], rows: RowMaker) -> Iterator[_Measured]:
         """Measure stretches of pictures side by side; they come out as they went in."""
-        room = Semaphore(HELD * (self._threads + 1))
         begun: deque[Future[list[_Measured]]] = deque()
         stretch: _Stretch | None = None
         try:
             for frame in frames:
                 if stretch is None or not stretch.goes_on_with(frame):
                     if stretch is not None:
-                        stretch.pictures.put(None)
+                        stretch.close()
+                    # One more than there are threads, so that none waits for the decoder.
+                    if len(begun) > self._threads:
+                        yield from begun.popleft().result()
                     stretch = _Stretch.beginning_with(frame)
-                    begun.append(self._pool.submit(self._measure, stretch, rows, room))
-                room.acquire()
-                stretch.pictures.put(frame)
-                while begun[0].done():
-                    yield from begun.popleft().result()
+                    begun.append(self._pool.submit(self._measure, stretch, rows))
+                stretch.put(frame)
             if stretch is not None:
-                stretch.pictures.put(None)
+                stretch.close()
             while begun:
                 yield from begun.popleft().result()
         finally:
             # Whoever stops early finds the graphs free again.
             if stretch is not None:
-                stretch.pictures.put(None)
+                stretch.close()
             for measuring in begun:
                 measuring.cancel()
             wait(begun)

@@ -15,10 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 from examples.sample_clip import portrait
+from preprocessing import face
 from preprocessing.clip import DecodeLimits, FaceFeatures, Frame
 from preprocessing.decode import ClipReader
 from preprocessing.errors import ClipTooLong
-from preprocessing.face import HELD, FaceTracker, enlarge_small_still
+from preprocessing.face import FaceTracker, enlarge_small_still
 from preprocessing.face_rows import MODEL_COLUMNS, UNSUPPORTED_COLUMNS
 from preprocessing.mediapipe_quietly import quiet
 from preprocessing.openface_columns import COLUMNS, INDEX, group, indices, points
@@ -155,25 +156,28 @@ def test_a_look_that_fails_is_told_however_many_pictures_wait(
     with monkeypatch.context() as patch:
         patch.setattr(FaceGraphs, "follow", failing)
         with pytest.raises(RuntimeError, match="no graph"):
-            analysed(tracker, *[portrait(0.0)] * (5 * HELD))
+            analysed(tracker, *[portrait(0.0)] * 60)
     assert analysed(tracker, portrait(0.0)).frames_with_face == 1
 
 
-def test_few_pictures_are_held_however_slow_the_look(tracker: FaceTracker) -> None:
+def test_few_pictures_are_held_however_slow_the_look(
+    tracker: FaceTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handed: list[ref[Picture]] = []
     most = 0
 
     def counted() -> Iterator[Frame]:
         nonlocal most
-        for frame in frames(*[portrait(0.0)] * (8 * HELD)):
+        for frame in frames(*[portrait(0.0)] * 60):
             copy = replace(frame, rgb=frame.rgb.copy())
             handed.append(ref(copy.rgb))
             most = max(most, sum(one() is not None for one in handed))
             yield copy
 
+    monkeypatch.setattr(face, "HELD_BYTES", 4 * portrait(0.0).nbytes)
     tracker.analyse(counted(), steps_per_second=RATE)
-    # Besides those that wait: one that is looked at, one that is handed over, and one as a copy.
-    assert most <= 2 * HELD + 3
+    # Two stretches' that wait; one that is looked at, one that is handed over, and one as a copy.
+    assert most <= 2 * 4 + 3
 
 
 def test_faces_are_looked_for_once_a_stretch_and_where_one_is_lost(
