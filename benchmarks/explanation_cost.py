@@ -18,7 +18,7 @@ import torch
 
 from model.checkpoint import DEFAULT_CHECKPOINT
 from model.inputs import Sample
-from model.predictor import Predictor
+from model.predictor import PRECISIONS, Predictor
 from preprocessing.schema import feature_schema
 from preprocessing.text import WordPiece
 
@@ -40,12 +40,15 @@ def main() -> None:
     )
     parser.add_argument("--checkpoint", type=Path, default=DEFAULT_CHECKPOINT)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="float32", choices=list(PRECISIONS))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     schema = feature_schema(WordPiece().sha256)
-    predictor = Predictor.load(options.checkpoint, schema=schema, device=options.device)
+    predictor = Predictor.load(
+        options.checkpoint, schema=schema, device=options.device, precision=options.precision
+    )
     random = np.random.default_rng(1)
     for tokens, sounds, faces in SHAPES:
         sample = Sample(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,10 +20,9 @@ from model.explainer import Explainer
 from model.explanation import Explanation
 from model.inputs import FeatureSchema, ModelInputs, Sample
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-"""``auto``: bfloat16 on a CPU with instructions for it, else float32."""
+Precision = Literal["float32", "bfloat16", "float16"]
 
-PRECISIONS: dict[str, torch.dtype | None] = {
+PRECISIONS: dict[Precision, torch.dtype | None] = {
     "float32": None,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
@@ -72,7 +70,6 @@ class Predictor:
         identity: which weights these are.
         schema: the features they take.
         device: where they are.
-        precision: of matrix products, no more ``auto``.
     """
 
     def __init__(
@@ -86,12 +83,16 @@ class Predictor:
         for encoder in (model.global_encoder, model.local_encoder):
             if encoder is not None:
                 merge_low_rank_changes(encoder)
-        exact = model.to(device).eval().requires_grad_(requires_grad=False)
-        self._explainer = Explainer(exact)
+        self._model = model.to(device).eval().requires_grad_(requires_grad=False)
         self.device = device
-        self.precision = chosen_precision(precision, device)
-        self._reduced = PRECISIONS[self.precision]
-        self._model = exact if self._reduced is None else _reduced(exact, self._reduced)
+        self._reduced = PRECISIONS[precision]
+        if self._reduced is not None:
+            # Autocast alone would convert every weight anew in every forward.
+            for module in model.modules():
+                if isinstance(module, nn.Linear):
+                    module.to(self._reduced)
+        with self._autocast():
+            self._explainer = Explainer(self._model)
         positions = header.config
         self._longest = Longest(
             min(positions.text_positions, header.schema.max_tokens),
@@ -144,10 +145,11 @@ class Predictor:
     def explain(self, sample: Sample) -> tuple[Prediction, Explanation]:
         """Score one clip and tell what its parts add to the raw score.
 
-        In float32 whatever the precision, so that the parts sum to the score; the cost is told by
+        The parts sum to the score of the same batch, whatever the precision; the cost is told by
         `benchmarks/explanation_cost.py`.
         """
-        outputs, explanation = self._explainer.explain(sample)
+        with self._autocast():
+            outputs, explanation = self._explainer.explain(sample)
         (prediction,) = self._predictions([sample], outputs)
         return prediction, explanation
 
@@ -199,29 +201,6 @@ class Predictor:
         for size in batch_sizes:
             self.predict([sample] * size)
         self.explain(sample)
-
-
-def chosen_precision(precision: Precision, device: torch.device) -> Precision:
-    """What ``auto`` means on a device; any other precision as it is."""
-    if precision != "auto":
-        return precision
-    fit = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return "bfloat16" if fit else "float32"
-
-
-def _reduced(model: DPDFLQ, dtype: torch.dtype) -> DPDFLQ:
-    """A copy whose linear layers are of another type; all other tensors are shared.
-
-    Autocast alone would convert every weight anew in every forward.
-    """
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    own = {id(tensor) for module in linear for tensor in module.parameters()}
-    shared = {id(tensor): tensor for tensor in model.parameters() if id(tensor) not in own}
-    copy = deepcopy(model, shared)
-    for module in copy.modules():
-        if isinstance(module, nn.Linear):
-            module.to(dtype)
-    return copy
 
 
 def choose_device(name: str) -> torch.device:

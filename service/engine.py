@@ -375,7 +375,7 @@ class Engine:
             model=predictor.identity.name,
             version=predictor.identity.version,
             device=str(predictor.device),
-            precision=predictor.precision,
+            precision=self.settings.precision,
             seconds=round(time.perf_counter() - started, 1),
         )
 
@@ -391,7 +391,7 @@ class Engine:
         circumstances = (
             predictor.identity.checkpoint_sha256,
             predictor.schema.fingerprint,
-            predictor.precision,
+            settings.precision,
             str(settings.openface_binary),
         )
         return AnswerCache(settings.cache_answers, circumstances)

@@ -65,10 +65,10 @@ class Settings(BaseSettings):
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="`auto` (CUDA if present), `cpu`, `cuda` or `cuda:N`.",
     )
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto",
-        description="Of the model's matrix products: `float32`, `bfloat16`, `float16` (for older "
-        "GPUs), or `auto`: `bfloat16` on a CPU with instructions for it, else `float32`.",
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="Of the model's matrix products; the halves are for GPUs, float16 for older "
+        "ones, bfloat16 also for CPUs with AVX512-BF16.",
     )
     workers: int = Field(
         default=0,
