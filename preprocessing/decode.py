@@ -51,7 +51,7 @@ EARLY_END = 1.5
 
 LONGEST_SIDE = 1920
 """Larger pictures are made smaller to this many pixels on their longer side: the face mesh looks
-at 192 of them. At 1920x1080 the tracker's 0.2 ms would not pay for the 2 ms that scaling takes."""
+at 192 of them. At 1920x1080 scaling takes longer than the tracker would gain."""
 
 SLACK = 0.1
 """Seconds beyond the limit still accepted: codecs pad sound to whole packets."""
