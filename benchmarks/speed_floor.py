@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from model.checkpoint import DEFAULT_CHECKPOINT
 from model.inputs import Sample
 from model.predictor import Predictor
-from preprocessing.decode import LONGEST_SIDE
 from preprocessing.features import default_tokenizer
 from preprocessing.mediapipe_quietly import face_mesh, quiet
+from preprocessing.pictures import LONGEST_SIDE
 from preprocessing.schema import STEPS_PER_SECOND, feature_schema
 
 Picture = NDArray[np.uint8]

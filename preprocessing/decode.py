@@ -15,18 +15,17 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, TypeVar
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
-from av.buffer import Buffer
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -35,6 +34,7 @@ from numpy.typing import NDArray
 
 from preprocessing.clip import SOUND_RATE, DecodeLimits, Frame, Sound
 from preprocessing.errors import ClipTooLarge, ClipTooLong, UndecodableClip
+from preprocessing.pictures import PictureConverter
 from preprocessing.shared_file import SharedFile
 
 CONTAINERS = (
@@ -48,10 +48,6 @@ INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 
 EARLY_END = 1.5
 """Seconds missing at the end from which a clip counts as cut off."""
-
-LONGEST_SIDE = 1920
-"""Larger pictures are made smaller to this many pixels on their longer side: the face mesh looks
-at 192 of them. At 1920x1080 scaling takes longer than the tracker would gain."""
 
 SLACK = 0.1
 """Seconds beyond the limit still accepted: codecs pad sound to whole packets."""
@@ -97,7 +93,7 @@ class ClipReader:
         self._counting = Lock()
         self._limits = limits
         self._source = source
-        self._turned = _Turned()
+        self._converter = PictureConverter()
         self._size = _size(source)
         with self._open() as container:
             streams = list(container.streams)
@@ -216,19 +212,16 @@ class ClipReader:
         """Convert a picture of `placed_pictures`.
 
         Returns:
-            (height, width, 3) uint8, upright and at most `LONGEST_SIDE` long, and original pixels
-            per pixel; None where it cannot be converted, which counts as damage.
+            As `PictureConverter.convert`; None where it cannot, which counts as damage.
         """
         try:
-            rgb, scale = _picture(frame)
+            return self._converter.convert(frame)
         except av.error.MemoryError:
             raise
         except av.error.FFmpegError:
             # A pixel format or a size that cannot be converted.
             self._count_damage()
             return None
-        matrix = self._turned.matrix(frame)
-        return rgb if matrix is None else _upright(rgb, matrix), scale
 
     def placed_pictures(self) -> Iterator[tuple[VideoFrame, float, int, float]]:
         """Decode the video picture by picture, converting and keeping none.
@@ -413,50 +406,3 @@ def _start(container: InputContainer) -> float:
 
 def _finite(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.nan_to_num(samples, copy=False, posinf=0.0, neginf=0.0)
-
-
-def _picture(frame: VideoFrame) -> tuple[NDArray[np.uint8], float]:
-    """As `ClipReader.picture`; raises FFmpeg's errors."""
-    scale = max(1.0, max(frame.width, frame.height) / LONGEST_SIDE)
-    converted = frame.reformat(
-        width=max(1, round(frame.width / scale)),
-        height=max(1, round(frame.height / scale)),
-        format="rgb24",
-        interpolation="AREA" if scale > 1 else None,
-        # Not a pool of threads for every picture.
-        threads=1,
-    )
-    return np.asarray(converted.to_ndarray(), np.uint8), scale
-
-
-class _Turned:
-    """The display matrix of a clip's pictures.
-
-    Asking a frame for its side data ties it into a ring with them, which nothing but a collection
-    of all garbage unties; until then the frames stay in memory. So only a frame is asked whose
-    angle is not that of the frame before.
-    """
-
-    def __init__(self) -> None:
-        self._angle: int | None = None
-        self._matrix: NDArray[np.int32] | None = None
-
-    def matrix(self, frame: VideoFrame) -> NDArray[np.int32] | None:
-        """(3, 3), or None where a picture is shown as it is."""
-        if frame.rotation != self._angle:
-            self._angle = frame.rotation
-            # A mapping that PyAV types as a dict with one other key.
-            side_data = cast("Mapping[str, Buffer]", frame.side_data)
-            self._matrix = None
-            if "DISPLAYMATRIX" in side_data:
-                found = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
-                self._matrix = found.reshape(3, 3)
-        return self._matrix
-
-
-def _upright(rgb: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Apply a display matrix: x' = a x + c y, y' = b x + d y, rounded to right angles."""
-    (a, b), (c, d) = matrix[:2, :2].astype(np.int64).tolist()
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        rgb, a, d = rgb.swapaxes(0, 1), c, b
-    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from benchmarks.hostile.boxes import wav
 from examples.sample_clip import VOICE_RATE, portrait, timed_portraits, voice, write_clip
 from preprocessing.clip import SOUND_RATE, DecodeLimits, Frame
-from preprocessing.decode import LONGEST_SIDE, ClipReader, read_frames, read_sound
+from preprocessing.decode import ClipReader, read_frames, read_sound
 from preprocessing.errors import ClipTooLarge, ClipTooLong, PreprocessingError, UndecodableClip
+from preprocessing.pictures import LONGEST_SIDE
 
 LIMITS = DecodeLimits()
 RATE = 10
