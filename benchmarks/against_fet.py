@@ -11,7 +11,8 @@ default of ten pictures a second.
   with twice as many clients.
 
 Beside both stands the floor, `benchmarks.speed_floor`: bare decoding, MediaPipe's bare mesh and one
-forward. It looks for the face in every picture; a service that follows faces can be a little faster.
+forward. It looks for the face in every picture; a service that follows faces can be a little
+faster.
 
 Needs the command ``ffmpeg``, which MMSA-FET calls, and half a gigabyte of disk for its pictures.
 """
