@@ -108,7 +108,7 @@ class DPDFLQ(nn.Module):
         """
         self.check_lengths(inputs)
         masks = self.masks(inputs)
-        text = [_encode(encoder, inputs.input_ids, masks["text"]) for encoder in self.encoders]
+        text = [encode(encoder, inputs.input_ids, masks["text"]) for encoder in self.encoders]
         return self.join(text, masks["text"], self.rows(inputs, masks))
 
     def check_lengths(self, inputs: ModelInputs) -> None:
@@ -207,7 +207,7 @@ def _adapted(encoder: BertModel | None, config: DPDFConfig) -> BertModel:
     return encoder
 
 
-def _encode(encoder: BertModel, input_ids: Tensor, mask: Tensor) -> Tensor:
+def encode(encoder: BertModel, input_ids: Tensor, mask: Tensor) -> Tensor:
     """Token states (B, T, encoder width) of the encoder's last layer."""
     # A clip without text still goes through BERT with the batch; one visible position keeps its
     # attention defined, and the mask keeps what comes out of it from being used.

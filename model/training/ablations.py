@@ -25,6 +25,7 @@ from model.corpus import Corpus, load_corpus
 from model.predictor import choose_device
 from model.training.evaluate import answer, report
 from model.training.recipe import Recipe, read_recipe
+from model.training.text_states import TextStates
 from model.training.train import train
 
 WHOLE = "DPDF-LQ"
@@ -66,12 +67,17 @@ def run_folder(out: Path, row: str, seed: int) -> Path:
 
 
 def trained(
-    recipe: Recipe, features: Path, folder: Path, device: torch.device, encoder: Path | None
+    recipe: Recipe,
+    features: Path,
+    folder: Path,
+    device: torch.device,
+    encoder: Path | None,
+    texts: TextStates,
 ) -> Path:
     """The checkpoint of a run, which is trained if it is not there yet."""
     if (folder / "record.json").is_file():
         return folder / f"{recipe.name}.safetensors"
-    return train(recipe, features, folder, device=device, encoder_folder=encoder)
+    return train(recipe, features, folder, device=device, encoder_folder=encoder, texts=texts)
 
 
 def table(results: Results, rows: Sequence[str], corpora: Sequence[str]) -> str:
@@ -89,11 +95,17 @@ def table(results: Results, rows: Sequence[str], corpora: Sequence[str]) -> str:
 
 
 def measured(
-    checkpoint: Path, corpus: Corpus, device: torch.device, encoder: Path | None
+    checkpoint: Path,
+    corpus: Corpus,
+    device: torch.device,
+    encoder: Path | None,
+    texts: TextStates,
 ) -> dict[str, float]:
     """A checkpoint's metrics on a corpus that are numbers."""
     model, _ = load_checkpoint(checkpoint, schema=corpus.schema, encoder_folder=encoder)
-    values = report(corpus, answer(model.to(device), corpus.samples, device=device))
+    model.to(device)
+    answers = answer(model, corpus.samples, device=device, scorer=texts.score)
+    values = report(corpus, answers)
     return {name: float(v) for name, v in values.items() if isinstance(v, int | float)}
 
 
@@ -125,13 +137,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name, _, split = choice.partition(":")
         corpora[choice] = load_corpus(options.features / f"{name}.npz").split(split or "test")
     results: dict[tuple[str, str], list[Mapping[str, float]]] = {}
+    texts = TextStates()
     options.out.mkdir(parents=True, exist_ok=True)
     with (options.out / "ablations.jsonl").open("w") as lines:
         for row, seed, changed in plan:
             folder = run_folder(options.out, row, seed)
-            checkpoint = trained(changed, options.features, folder, device, options.encoder)
+            checkpoint = trained(changed, options.features, folder, device, options.encoder, texts)
             for choice, corpus in corpora.items():
-                values = measured(checkpoint, corpus, device, options.encoder)
+                values = measured(checkpoint, corpus, device, options.encoder, texts)
                 results.setdefault((row, choice), []).append(values)
                 lines.write(
                     json.dumps({"row": row, "seed": seed, "corpus": choice} | values) + "\n"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +19,19 @@ from tqdm import tqdm
 from model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from model.corpus import Corpus, cost, load_corpus
 from model.dpdf_lq import ModelOutputs
-from model.inputs import Sample, collate
+from model.inputs import ModelInputs, Sample, collate
 from model.intervals import Intervals
 from model.training.metrics import Metrics, measure
 from model.training.ordering import NEGATIVE, SAD_ANGRY, ordered_share, smiles_told_apart
+
+Scorer = Callable[[Any, ModelInputs], ModelOutputs]
+"""How a model is asked: `ask`, or `model.training.text_states.TextStates.score`."""
+
+
+def ask(model: nn.Module, inputs: ModelInputs) -> ModelOutputs:
+    """The model's own answer."""
+    outputs: ModelOutputs = model(inputs)
+    return outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +58,19 @@ def batches_by_length(samples: Sequence[Sample], size: int) -> Iterator[list[int
 
 @torch.inference_mode()
 def answer(
-    model: nn.Module, samples: Sequence[Sample], *, device: torch.device, batch_size: int = 64
+    model: nn.Module,
+    samples: Sequence[Sample],
+    *,
+    device: torch.device,
+    batch_size: int = 64,
+    scorer: Scorer = ask,
 ) -> Answers:
     """Run a model in evaluation mode over samples (at least one), in their order."""
     order: list[int] = []
     outputs: list[ModelOutputs] = []
     for chosen in batches_by_length(samples, batch_size):
         order += chosen
-        outputs.append(model(collate([samples[i] for i in chosen]).to(device)).cpu())
+        outputs.append(scorer(model, collate([samples[i] for i in chosen]).to(device)).cpu())
     back = np.argsort(order)
     return Answers(
         torch.cat([o.score for o in outputs]).numpy()[back],

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from model.corpus import cost
 from model.inputs import Sample, collate
 from model.training.datasets import Augmentation, Spread
+from model.training.evaluate import Scorer
 from model.training.recipe import CorpusUse, Recipe
 
 Validation = Callable[[nn.Module], tuple[float, dict[str, dict[str, object]]]]
@@ -150,6 +151,7 @@ class Run:
         recipe: lengths, rates, loss.
         out: folder of the state.
         device: where the model is.
+        scorer: how the model is asked.
     """
 
     def __init__(
@@ -159,8 +161,9 @@ class Run:
         recipe: Recipe,
         out: Path,
         device: torch.device,
+        scorer: Scorer,
     ) -> None:
-        self.model, self.recipe, self.device = model, recipe, device
+        self.model, self.recipe, self.device, self.scorer = model, recipe, device, scorer
         self.progress = Progress()
         self._state = out / STATE
         self._rates = [float(group["lr"]) for group in groups]
@@ -235,7 +238,7 @@ class Run:
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * scale
         with torch.autocast(self.device.type, dtype=torch.bfloat16), _attention(self.device):
-            outputs = self.model(collate(samples).to(self.device))
+            outputs = self.scorer(self.model, collate(samples).to(self.device))
         target = torch.from_numpy(targets).to(self.device)
         loss = distance(outputs.score.float(), target, recipe)
         self._optimiser.zero_grad(set_to_none=True)

@@ -33,10 +33,11 @@ from model.dpdf_lq import DPDFLQ, Standardise
 from model.inputs import FeatureSchema
 from model.predictor import choose_device
 from model.training.datasets import Augmentation, Spread, load_taught
-from model.training.evaluate import answer, report
+from model.training.evaluate import Scorer, answer, ask, report
 from model.training.loop import Part, Progress, Run
 from model.training.mean_pooled import MeanPooled, save_mean_pooled
 from model.training.recipe import CorpusUse, Recipe, read_recipe
+from model.training.text_states import TextStates
 
 _READS_FEATURES = (
     "standardise_audio.",
@@ -91,13 +92,16 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def validate(
-    model: nn.Module, corpora: Sequence[tuple[CorpusUse, Corpus]], device: torch.device
+    model: nn.Module,
+    corpora: Sequence[tuple[CorpusUse, Corpus]],
+    device: torch.device,
+    scorer: Scorer = ask,
 ) -> tuple[float, dict[str, dict[str, object]]]:
     """The weighted validation MAE, and every corpus's metrics."""
     model.eval()
     reports, total, weights = {}, 0.0, 0.0
     for use, corpus in corpora:
-        values = report(corpus, answer(model, corpus.samples, device=device))
+        values = report(corpus, answer(model, corpus.samples, device=device, scorer=scorer))
         reports[use.name + ":" + "+".join(use.modalities)] = values
         total += use.select * float(values["mae"])  # type: ignore[arg-type]
         weights += use.select
@@ -111,6 +115,7 @@ def train(
     *,
     device: torch.device,
     encoder_folder: Path | None = None,
+    texts: TextStates | None = None,
 ) -> Path:
     """Run a recipe, or go on with a run of it that was stopped.
 
@@ -120,6 +125,7 @@ def train(
         out: folder for the checkpoint, ``record.json`` and ``curve.png``; made if missing.
         device: where to train.
         encoder_folder: where the encoder's weights are; None = the installed package or the hub.
+        texts: what frozen encoders have answered in other runs; None = nothing yet.
 
     Returns:
         The checkpoint with the best validation.
@@ -151,12 +157,15 @@ def train(
         fit_standardisation(model.standardise_video, [s.video for p in parts for s in p.samples])
         spread = Spread(model.standardise_audio.std.numpy(), model.standardise_video.std.numpy())
     model.to(device)
-    run = Run(model, parameter_groups(model, recipe), recipe, out, device)
+    scorer: Scorer = ask
+    if recipe.freeze_encoders and isinstance(model, DPDFLQ):
+        scorer = (texts or TextStates()).score
+    run = Run(model, parameter_groups(model, recipe), recipe, out, device, scorer)
     checkpoint = out / f"{recipe.name}.safetensors"
     progress = run.fit(
         parts,
         spread,
-        validate=partial(validate, corpora=validation, device=device),
+        validate=partial(validate, corpora=validation, device=device, scorer=scorer),
         save=partial(save, checkpoint),
         frozen=_kept(model, recipe),
     )
