@@ -89,7 +89,7 @@ build/features/unrated.taught.npz: build/runs/teacher/record.json
 build/runs/text/record.json: $(RECIPES)/text.toml build/features/unrated.taught.npz
 	$(TRAIN) $< --out $(@D)
 
-build/features/spoken.npz: build/features/unrated.taught.npz
+build/features/spoken.npz: $(FEATURES)
 	$(BIN)/python -m model.training.cues
 
 build/runs/default/record.json: $(RECIPES)/default.toml build/runs/text/record.json \

@@ -22,7 +22,9 @@ from model.training.cue_teacher import (
     Statistics,
     Teacher,
     face_statistics,
+    fit_face_teacher,
     fit_joint_teacher,
+    fit_voice_teacher,
     forest,
     joint_statistics,
     smooth_regression,
@@ -111,7 +113,12 @@ def main() -> None:
     ):
         fit = by(learner, face_statistics)
         print(f"RAVDESS 1-16, action units, {label}: {left_out(clips, fit, face_statistics)}")
-    print(f"RAVDESS 1-16, both: {left_out(clips, fit_joint_teacher, joint_statistics)}")
+    for label, fit_teacher, measure in (
+        ("voice", fit_voice_teacher, voice_statistics),
+        ("action units", fit_face_teacher, face_statistics),
+        ("both", fit_joint_teacher, joint_statistics),
+    ):
+        print(f"RAVDESS 1-16, {label}, the teacher: {left_out(clips, fit_teacher, measure)}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,10 @@ from model.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from model.corpus import Corpus, load_corpus
 from model.dpdf_lq import DPDFLQ
 from model.path_gate import PathGate
-from model.training.evaluate import answer
+from model.training.evaluate import Scorer, answer
+from model.training.text_states import TextStates
+
+CPU = torch.device("cpu")
 
 Change = Callable[[Tensor], Tensor]
 """From a batch's weights of the global path (B,) to others."""
@@ -43,10 +46,12 @@ class ChangedGate(nn.Module):
         return weights[:, :1] * f_global + weights[:, 1:] * f_local, weights
 
 
-def error_with(model: DPDFLQ, gate: PathGate, corpus: Corpus, change: Change) -> float:
+def error_with(
+    model: DPDFLQ, gate: PathGate, corpus: Corpus, change: Change, scorer: Scorer
+) -> float:
     """Mean absolute error of a model on a corpus with its gate changed."""
     model.path_gate = ChangedGate(gate, change)  # type: ignore[assignment]
-    scores = answer(model, corpus.samples, device=torch.device("cpu")).scores
+    scores = answer(model, corpus.samples, device=CPU, scorer=scorer).scores
     model.path_gate = gate
     return float(np.abs(scores - corpus.scores).mean())
 
@@ -58,7 +63,9 @@ def correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 def report(model: DPDFLQ, gate: PathGate, corpus: Corpus, label: str) -> None:
     """Print one line."""
-    found = answer(model, corpus.samples, device=torch.device("cpu"))
+    # The gate is behind the encoders, which are therefore asked once.
+    scorer = TextStates().score
+    found = answer(model, corpus.samples, device=CPU, scorer=scorer)
     weight = found.path_gates[:, 0]
     tokens = np.array([len(sample.input_ids) for sample in corpus.samples], np.float64)
     dealt = np.random.default_rng(1)
@@ -69,7 +76,9 @@ def report(model: DPDFLQ, gate: PathGate, corpus: Corpus, label: str) -> None:
         "global alone": torch.ones_like,
         "local alone": torch.zeros_like,
     }
-    errors = {name: error_with(model, gate, corpus, change) for name, change in changes.items()}
+    errors = {
+        name: error_with(model, gate, corpus, change, scorer) for name, change in changes.items()
+    }
     print(
         f"{label:28} {weight.mean():.2f} ± {weight.std():.2f} ({weight.min():.2f} to "
         f"{weight.max():.2f})  r with tokens {correlation(weight, tokens):+.2f}, "

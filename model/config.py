@@ -97,6 +97,9 @@ class DPDFConfig:
         audio_changes: give beside each sound row its change since the row before, and the size of
             that change: a mood is in a voice's trend and movement, which attention alone hardly
             finds in the thousand clips at hand.
+        clip_summaries: add to a voice's and a face's learnable tokens what a small network makes of
+            the mean and the spread of their rows. A mood is in them, and regressions on them
+            learn from a thousand clips what attention learns from far more.
         dropout: dropout rate of attention outputs, feed-forward parts and the head.
         query_start: LQ_0, "ones" in the authors' settings, "random" in the paper's text.
         position_std: standard deviation of fresh position embeddings; 1 in the authors'
@@ -133,6 +136,7 @@ class DPDFConfig:
     head_hidden: int | None = 64
     local_readout: Literal["token", "mean"] = "token"
     audio_changes: bool = False
+    clip_summaries: bool = False
     dropout: float = 0.0
     query_start: Literal["ones", "random"] = "ones"
     position_std: float = 1.0
@@ -196,6 +200,7 @@ PROFILES = {
         global_cross_depth=2,
         local_readout="mean",
         audio_changes=True,
+        clip_summaries=True,
         dropout=0.1,
         query_start="random",
         position_std=0.02,

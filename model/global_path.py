@@ -36,9 +36,17 @@ class GlobalPath(nn.Module):
     def __init__(self, text_width: int, config: DPDFConfig) -> None:
         super().__init__()
         self.project_text = ModalityProjection(text_width, config.text_positions, config)
-        self.project_audio = ModalityProjection(config.audio_inputs, config.audio_positions, config)
+        self.project_audio = ModalityProjection(
+            config.audio_inputs,
+            config.audio_positions,
+            config,
+            summary=config.clip_summaries,
+        )
         self.project_video = ModalityProjection(
-            config.video_columns, config.video_positions, config
+            config.video_columns,
+            config.video_positions,
+            config,
+            summary=config.clip_summaries,
         )
         self.query_encoder = LearnableQueryEncoder(config)
         self.convolution = DepthwiseConvolution(config.width)

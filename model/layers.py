@@ -105,15 +105,48 @@ def position_table(positions: int, config: DPDFConfig) -> nn.Parameter:
     return nn.Parameter(torch.randn(positions, config.width) * config.position_std)
 
 
+class ClipSummary(nn.Module):
+    """A clip's mean row, its spread, and the means of its thirds, added to each learnable token."""
+
+    def __init__(self, columns: int, config: DPDFConfig) -> None:
+        super().__init__()
+        self.tokens = config.global_tokens
+        self.make = nn.Sequential(
+            nn.Linear(5 * columns, config.width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.width, config.global_tokens * config.width),
+        )
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Map (B, L, columns) with mask (B, L) to (B, l_t, d); masked rows count as absent."""
+        place = (mask.cumsum(dim=1) - 1) * 3 // mask.sum(dim=1, keepdim=True).clamp(min=1)
+        parts = [mask, *(mask & (place == third) for third in range(3))]
+        weights = torch.stack(parts, dim=1).to(x.dtype)
+        # Of a clip with fewer than three rows some thirds are empty: they count as 0, the mean.
+        means = (weights / weights.sum(dim=2, keepdim=True).clamp(min=1)) @ x
+        squares = (weights[:, 0, :, None] * (x - means[:, :1]) ** 2).sum(dim=1)
+        variance = squares / weights[:, 0].sum(dim=1, keepdim=True).clamp(min=1)
+        # The root has no slope at 0, where a still picture is.
+        spread: Tensor = (variance + 1e-4).sqrt() - 1e-2
+        made = self.make(torch.cat([means.flatten(1), spread], dim=1))
+        out: Tensor = made.unflatten(-1, (self.tokens, -1))
+        return out
+
+
 class ModalityProjection(nn.Module):
     """FC to the common width, then Trans over learnable tokens and the sequence, eq. 1-2, 27-28.
 
     The authors' settings put the same 8 tokens before each sequence in both paths; the global
-    path keeps those tokens alone (eq. 3), the local path everything.
+    path keeps those tokens alone (eq. 3), the local path everything. With `summary` the tokens
+    start from a `ClipSummary`.
     """
 
-    def __init__(self, columns: int, positions: int, config: DPDFConfig) -> None:
+    def __init__(
+        self, columns: int, positions: int, config: DPDFConfig, *, summary: bool = False
+    ) -> None:
         super().__init__()
+        self.summary = ClipSummary(columns, config) if summary else None
         self.tokens = nn.Parameter(torch.zeros(config.global_tokens, config.width))
         self.positions = position_table(config.global_tokens + positions, config)
         self.project = nn.Linear(columns, config.width)
@@ -125,6 +158,8 @@ class ModalityProjection(nn.Module):
         """Project (B, L, columns) to H (B, l_t + L, d) with its mask (B, l_t + L)."""
         batch = x.shape[0]
         tokens = self.tokens.expand(batch, -1, -1)
+        if self.summary is not None:
+            tokens = tokens + self.summary(x, mask)
         hidden = torch.cat([tokens, self.project(x)], dim=1)
         hidden = hidden + self.positions[: hidden.shape[1]]
         mask = torch.cat([mask.new_ones(batch, tokens.shape[1]), mask], dim=1)

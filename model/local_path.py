@@ -44,9 +44,17 @@ class LocalPath(nn.Module):
         super().__init__()
         self.spatial = SpatialAttention(config.video_columns)
         self.project_text = ModalityProjection(text_width, config.text_positions, config)
-        self.project_audio = ModalityProjection(config.audio_inputs, config.audio_positions, config)
+        self.project_audio = ModalityProjection(
+            config.audio_inputs,
+            config.audio_positions,
+            config,
+            summary=config.clip_summaries,
+        )
         self.project_video = ModalityProjection(
-            config.video_columns, config.video_positions, config
+            config.video_columns,
+            config.video_positions,
+            config,
+            summary=config.clip_summaries,
         )
         self.swap = config.swap_cross_attention
         self.readout = config.local_readout

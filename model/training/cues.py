@@ -7,9 +7,9 @@ words, RAVDESS's actors say two neutral sentences, FER2013 is pictures. This mak
   or both, and without words, scored by the teachers of `model.training.cue_teacher`. Copies have
   other levels, another voice's offsets, another speed, or are mixtures of two clips;
 * ``pictures``: the same from FER2013's training pictures;
-* ``spoken``: sentences with the voice, the face, or both, of such a copy. Their score is `compose`:
-  a modelling choice. Its validation and test items are sentences and actors of those splits, scored
-  from their labels.
+* ``spoken``: sentences with the voice, the face, or both, of such a copy. Their score is `compose`
+  of the sentence's label and the copy's score: a modelling choice. Its validation and test items
+  are sentences and actors of those splits, scored from the labels of both.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from model.training.cue_teacher import (
     joint_statistics,
     voice_statistics,
 )
-from model.training.datasets import Spread, load_taught
+from model.training.datasets import Spread
 
 Number = TypeVar("Number", float, NDArray[np.float32])
 
@@ -248,25 +248,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pictures", default="fer2013", help="pictures of faces")
     parser.add_argument("--sentences", nargs="+", default=["mosi", "mosei", "reviews"])
     parser.add_argument("--spoken", type=int, default=24_000, help="sentences with voice and face")
-    parser.add_argument(
-        "--labels", action="store_true", help="training sentences keep their labels: no teacher"
-    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     folder = options.features
     clips = load_corpus(folder / f"{options.acted}.npz")
     pictures = load_corpus(folder / f"{options.pictures}.npz").split("train").only(["video"])
     said = [load_corpus(folder / f"{name}.npz") for name in options.sentences]
-    taught = said
-    if not options.labels:
-        taught = [
-            replace(one, scores=load_taught(folder / f"{one.name}.taught.npz", one).clip(-3, 3))
-            for one in said
-        ]
     made = cue_corpora(clips.split("train"), pictures, seed=options.seed)
     voices, faces, acted, _ = made
     learned = spoken(
-        [words.split("train") for words in taught],
+        [words.split("train") for words in said],
         # A clip usually has both voice and face.
         [voices, faces, acted, acted],
         count=options.spoken,

@@ -44,8 +44,8 @@ class Part:
     Attributes:
         use: how often.
         samples: n samples.
-        targets: (n, 2) float32: the label and the teacher's score, -3..3, NaN where there is none;
-            every row has one of them.
+        targets: (n, 3) float32: the label and the teacher's score, -3..3, NaN where there is none
+            (every row has one of them), and 1 where errors are squared, else 0.
         augmentation: what happens to each sample each time.
     """
 
@@ -120,17 +120,18 @@ def distance(scores: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
 
     Args:
         scores: (B,) the model's answers.
-        targets: (B, 2) as in `Part`.
-        recipe: names the loss and the teacher's weight.
+        targets: (B, 3) as in `Part`.
+        recipe: names the teacher's weight.
 
     Returns:
         () mean over the batch.
     """
+    squared, targets = targets[:, 2:] > 0, targets[:, :2]
     known = ~targets.isnan()
     taught = torch.where(known[:, 0], recipe.teacher_weight, 1.0) * known[:, 1]
     weights = torch.stack([1 - taught, taught], dim=1)
     errors = torch.where(known, scores[:, None] - targets.nan_to_num(), 0.0)
-    errors = errors.square() if recipe.loss == "mse" else errors.abs()
+    errors = torch.where(squared, errors.square(), errors.abs())
     return (errors * weights).sum(dim=1).mean()
 
 

@@ -24,6 +24,11 @@ NEGATIVE = ("04", "05", "06", "07")
 NEGATIVE_FACES = ("angry", "sad", "fear", "disgust")
 
 
+def emotions(ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.str_]:
+    """(n,) the codes of the emotions that RAVDESS's file names (n,) tell."""
+    return np.array([str(name).split("-")[2] for name in ids], np.str_)
+
+
 @dataclass(frozen=True, slots=True)
 class OrderedPairs:
     """Of the pairs (strong happy, strong negative) with the same words, how many are ordered.

@@ -21,6 +21,8 @@ class CorpusUse:
         select: weight of its validation MAE in the choice of the checkpoint; 0 = not used.
         modalities: leave the others out of every sample, in training and validation.
         taught: also learn from a teacher's scores, ``<name>.taught.npz`` beside the feature file.
+        loss: instead of the recipe's. What a sample tells only in part, as a voice its mood, is
+            learned by the squared error: the absolute one draws doubtful answers to the commonest.
         augmentation: fields of `Augmentation` that differ from the recipe's for this corpus.
     """
 
@@ -29,6 +31,7 @@ class CorpusUse:
     select: float = 0.0
     modalities: tuple[str, ...] = ("text", "audio", "video")
     taught: bool = False
+    loss: Literal["mse", "l1"] | None = None
     augmentation: dict[str, Any] = field(default_factory=dict)
 
 

@@ -183,8 +183,10 @@ def _part(use: CorpusUse, corpus: Corpus, features: Path, recipe: Recipe) -> Par
         score: replace(corpus, scores=values).split("train").only(use.modalities)
         for score, values in (("label", corpus.scores), ("taught", taught))
     }
-    joined = np.stack([targets["label"].scores, targets["taught"].scores], axis=1)
-    if np.isnan(joined).all(axis=1).any():
+    label, taught = targets["label"].scores, targets["taught"].scores
+    squared = np.full_like(label, (use.loss or recipe.loss) == "mse")
+    joined = np.stack([label, taught, squared], axis=1)
+    if np.isnan(joined[:, :2]).all(axis=1).any():
         raise ValueError(f"{use.name} has samples without a score: set taught = true for it.")
     augmentation = Augmentation(**(recipe.augmentation | use.augmentation))
     return Part(use, targets["label"].samples, joined, augmentation)
@@ -215,7 +217,7 @@ def _build(
         return model, save
     if started.schema == schema and started.config == recipe.config:
         return start, save
-    may_differ = ("audio_columns", "video_columns", "audio_changes", "dropout")
+    may_differ = ("audio_columns", "video_columns", "audio_changes", "clip_summaries", "dropout")
     alike = replace(started.config, **{name: getattr(recipe.config, name) for name in may_differ})
     if alike != recipe.config:
         raise ValueError(
@@ -277,11 +279,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--encoder", type=Path, help="folder of the encoder's weights")
+    parser.add_argument("--start-from", help="checkpoint, instead of the recipe's")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
     options = parser.parse_args(arguments)
     recipe = read_recipe(options.recipe)
     if options.seed is not None:
         recipe = replace(recipe, seed=options.seed)
+    if options.start_from is not None:
+        recipe = replace(recipe, start_from=options.start_from)
     path = train(
         recipe,
         options.features,

@@ -175,8 +175,6 @@ def test_the_command_makes_every_corpus_from_training_speakers(tmp_path: Path) -
     write_corpus(tmp_path / "acted.npz", acted)
     write_corpus(tmp_path / "pictures_at_hand.npz", pictures)
     write_corpus(tmp_path / "words.npz", words)
-    taught = np.full(30, -1.0, np.float32)
-    np.savez(tmp_path / "words.taught.npz", id=np.array([f"w{i}" for i in range(30)]), score=taught)
     given = ["--acted", "acted", "--pictures", "pictures_at_hand", "--sentences", "words"]
     # `acted` is also a corpus that is made: the clips are read before it is written.
     main(["--features", str(tmp_path), "--spoken", "48", *given])

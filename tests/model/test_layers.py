@@ -12,6 +12,7 @@ from torch import nn
 
 from model.layers import (
     Attention,
+    ClipSummary,
     CrossTransformer,
     FeedForward,
     ModalityProjection,
@@ -159,6 +160,44 @@ def test_eq_3_tokens_gather_what_the_sequence_holds_but_not_its_padding() -> Non
     real[0, 2] += 9
     torch.testing.assert_close(layer(padding, mask)[0][:, : TINY.global_tokens], tokens)
     assert not torch.allclose(layer(real, mask)[0][:, : TINY.global_tokens], tokens, atol=1e-2)
+
+
+def test_a_clip_s_summary_by_hand() -> None:
+    config = replace(TINY, width=10, global_tokens=1)
+    summary = ClipSummary(2, config)
+    fill_at_random(summary)
+    for layer in (0, 3):
+        put(summary, {f"make.{layer}.weight": torch.eye(10).tolist(), f"make.{layer}.bias": 0.0})
+    summary.make[1] = nn.Identity()
+    rows = torch.tensor(
+        [
+            [[1.0, 0], [2, 0], [3, 3], [4, 0], [5, 0], [9, 0], [99, 99]],
+            [[7.0, 1], [9, 9], [9, 9], [9, 9], [9, 9], [9, 9], [9, 9]],
+        ]
+    )
+    mask = torch.tensor([[True] * 6 + [False], [True] + [False] * 6])
+    found = summary(rows, mask)
+    assert found.shape == (2, 1, 10)
+    mean, thirds, spread = found[0, 0].split([2, 6, 2])
+    assert mean.tolist() == [4, 0.5]
+    assert thirds.tolist() == [1.5, 0, 3.5, 1.5, 7, 0]
+    # (9 + 4 + 1 + 0 + 1 + 25) / 6 around 4, (5 · 0.25 + 6.25) / 6 around 0.5; the root starts at 0.
+    torch.testing.assert_close(
+        spread, torch.tensor([6.6667, 1.25]).sqrt() - 0.01, atol=1e-4, rtol=0
+    )
+    # One row: two thirds are empty, and nothing spreads.
+    assert found[1, 0].tolist() == [7, 1, 7, 1, 0, 0, 0, 0, 0, 0]
+
+
+def test_tokens_start_from_the_summary_of_a_clip_where_they_are_asked_to() -> None:
+    layer = ModalityProjection(5, 23, replace(TINY, projection_depth=0), summary=True)
+    fill_at_random(layer)
+    assert layer.summary is not None
+    x, mask = torch.randn(2, 7, 5), torch.ones(2, 7, dtype=torch.bool)
+    own = TINY.global_tokens
+    expected = layer.tokens + layer.positions[:own] + layer.summary(x, mask)
+    torch.testing.assert_close(layer(x, mask)[0][:, :own], expected)
+    assert ModalityProjection(5, 23, TINY).summary is None
 
 
 @pytest.mark.parametrize("depth", [1, 3])

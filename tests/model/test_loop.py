@@ -25,7 +25,7 @@ def _parts(*repeats: float) -> list[Part]:
         Part(
             CorpusUse(f"corpus-{index}", repeat=repeat),
             [make_sample(i, 1 + i) for i in range(10)],
-            np.stack([scores[index], np.full(10, np.nan, np.float32)], axis=1),
+            np.stack([scores[index], *np.full((2, 10), np.nan, np.float32)], axis=1),
             Augmentation(),
         )
         for index, repeat in enumerate(repeats)
@@ -79,7 +79,7 @@ def test_batches_of_a_kind_hold_clips_with_the_same_modalities() -> None:
     # All cost the same.
     kinds = [(1, 2, 2), (2, 0, 0), (0, 8, 0), (0, 0, 8)]
     samples = [make_sample(i, *kinds[i % 4]) for i in range(64)]
-    targets = np.zeros((64, 2), np.float32)
+    targets = np.zeros((64, 3), np.float32)
     parts = [Part(CorpusUse("mixed"), samples, targets, Augmentation())]
     spread = Spread(np.ones(5, np.float32), np.ones(3, np.float32))
     for together in (False, True):
@@ -97,13 +97,26 @@ def test_batches_come_in_random_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "taught", "expected"),
-    [(2.0, None, 3.0), (2.0, 0.0, 0.75 * 3 + 0.25 * 1), (None, 0.0, 1.0)],
+    ("label", "taught", "squared", "expected"),
+    [
+        (2.0, None, False, 3.0),
+        (2.0, 0.0, False, 0.75 * 3 + 0.25 * 1),
+        (None, 0.5, False, 1.5),
+        (2.0, None, True, 9.0),
+        (2.0, 0.5, True, 0.75 * 9 + 0.25 * 2.25),
+    ],
 )
 def test_the_loss_is_shared_between_label_and_teacher(
-    label: float | None, taught: float | None, expected: float
+    label: float | None, taught: float | None, squared: bool, expected: float
 ) -> None:
-    # The answer is -1: 3 from the label, 1 from the teacher, who weighs a quarter.
+    # The answer is -1: 3 from the label of 2, and the teacher weighs a quarter.
     row = [float("nan") if value is None else value for value in (label, taught)]
-    loss = distance(torch.tensor([-1.0]), torch.tensor([row]), tiny_recipe(teacher_weight=0.25))
+    target = torch.tensor([[*row, float(squared)]])
+    loss = distance(torch.tensor([-1.0]), target, tiny_recipe(teacher_weight=0.25))
     assert float(loss) == pytest.approx(expected)
+
+
+def test_each_corpus_has_its_loss() -> None:
+    # Errors of 3 by both: the mean of 3 and 9.
+    targets = torch.tensor([[2.0, float("nan"), 0], [2.0, float("nan"), 1]])
+    assert float(distance(torch.tensor([-1.0, -1]), targets, tiny_recipe())) == pytest.approx(6)
