@@ -10,12 +10,15 @@ import pytest
 
 from model.corpus import Corpus, load_corpus
 from model.training.cue_teacher import (
+    ExpectedScore,
+    Mean,
     face_statistics,
     fit_face_teacher,
     fit_joint_teacher,
     fit_picture_teacher,
     fit_voice_teacher,
     joint_statistics,
+    kinds,
     statistics,
     voice_statistics,
 )
@@ -73,6 +76,45 @@ def test_a_face_s_statistics_are_its_mean_row(tmp_path: Path) -> None:
     sample.video[:] = [[1, NAN, NAN], [2, 4, NAN], [6, 8, NAN]]
     corpus = load_corpus(write_corpus(tmp_path / "acted.npz", [Labelled(sample, 1.0)]))
     assert face_statistics(corpus) == pytest.approx(np.array([[3, 6, 0]]))
+
+
+class _Told:
+    """A classifier that has made up its mind: three parts of four for the first class."""
+
+    classes_ = np.array(["happy", "sad"])
+
+    def fit(self, clips: np.ndarray, classes: np.ndarray) -> None:
+        assert len(clips) == len(classes) == 3
+
+    def predict_proba(self, clips: np.ndarray) -> np.ndarray:
+        return np.array([[0.75, 0.25]] * len(clips))
+
+
+def test_an_expected_score_is_the_mean_over_what_a_clip_may_be() -> None:
+    teacher = ExpectedScore(_Told())
+    scores, classes = np.array([2, 1, -2], np.float32), np.array(["happy", "happy", "sad"])
+    teacher.fit(np.zeros((3, 5)), scores, classes)
+    # Happy clips score 1.5 on average, sad ones -2.
+    assert teacher.predict(np.zeros((2, 5))) == pytest.approx([0.625, 0.625])
+
+
+def test_teachers_are_averaged() -> None:
+    told = ExpectedScore(_Told())
+    told.fit(np.zeros((3, 5)), np.array([1, 1, -3], np.float32), np.array(["happy"] * 2 + ["sad"]))
+    other = ExpectedScore(_Told())
+    other.fit(np.zeros((3, 5)), np.array([3, 3, 3], np.float32), np.array(["happy"] * 2 + ["sad"]))
+    # 0.75 - 0.75 = 0 and 3.
+    assert Mean((told, other)).predict(np.zeros((1, 5))) == pytest.approx([1.5])
+
+
+def test_kinds_are_the_emotions_of_ravdess_and_elsewhere_the_steps_of_the_score(
+    tmp_path: Path,
+) -> None:
+    names = ("03-01-05-02-01-01-07", "03-01-07-01-01-01-07")
+    items = [Labelled(make_sample(i, 3, 5, 4), -2.2, name) for i, name in enumerate(names)]
+    corpus = load_corpus(write_corpus(tmp_path / "ravdess.npz", items))
+    assert kinds(corpus).tolist() == ["05", "07"]
+    assert kinds(replace(corpus, name="mine")).tolist() == ["-2.0", "-2.0"]
 
 
 def moods(tmp_path: Path, *, voice: float, face: float) -> tuple[Corpus, Corpus]:
