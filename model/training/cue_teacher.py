@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from model.corpus import Corpus
-from model.training.ordering import emotions
+from model.training.ordering import EMOTION_FIELDS, emotions
 
 Rows = NDArray[np.float32]
 Statistics = NDArray[np.float64]
@@ -165,9 +165,10 @@ def fit_joint_teacher(corpus: Corpus) -> Teacher:
 
 
 def fit_picture_teacher(corpus: Corpus) -> Teacher:
-    """From `face_statistics` of many people's pictures to scores: support vectors."""
+    """From `face_statistics` of people's pictures to scores: support vectors, a small network."""
     pictures = face_statistics(corpus)
-    return _fitted(smooth_regression(pictures.shape[1], strength=3.0), pictures, corpus)
+    smooth = _fitted(smooth_regression(pictures.shape[1], strength=3.0), pictures, corpus)
+    return Mean((smooth, _told(pictures, corpus)))
 
 
 def _fitted(learner: Pipeline | ExtraTreesRegressor, clips: Statistics, corpus: Corpus) -> Teacher:
@@ -181,9 +182,9 @@ def _told(clips: Statistics, corpus: Corpus) -> Teacher:
 
 
 def kinds(corpus: Corpus) -> NDArray[np.str_]:
-    """(n,) what a classifier tells apart: RAVDESS's emotions; elsewhere the scores' whole steps."""
-    if corpus.name == "ravdess":
-        return emotions(corpus.ids)
+    """(n,) what a classifier tells apart: emotions; where none are known the score in steps."""
+    if corpus.name in EMOTION_FIELDS:
+        return emotions(corpus.name, corpus.ids)
     return np.round(corpus.scores).astype(np.str_)
 
 

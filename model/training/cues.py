@@ -63,6 +63,9 @@ class Changes:
     mixed: float = 0.5
 
 
+JOINT_CHANGES = Changes(offset=0.4)
+"""Of voice and face together: less, for between them they have the more columns to be off in."""
+
 PICTURE_CHANGES = Changes(offset=0.3, jitter=0.0, liveliness=0.0, speed=1.0)
 """A face's columns hang together, so that much noise makes faces that nobody has."""
 
@@ -231,12 +234,12 @@ def cue_corpora(actors: Corpus, pictures: Corpus, *, seed: int) -> list[Corpus]:
     face = fit_face_teacher(seen), face_statistics
     joint = fit_joint_teacher(both), joint_statistics
     picture = fit_picture_teacher(pictures), face_statistics
-    how, still = Changes(), PICTURE_CHANGES
+    how, still, together = Changes(), PICTURE_CHANGES, JOINT_CHANGES
     return [
         copies(heard, "voices", ["audio"], *voice, count=16, how=how, seed=seed),
-        copies(seen, "faces", ["video"], *face, count=8, how=how, seed=seed + 1),
-        copies(both, "acted", ["audio", "video"], *joint, count=8, how=how, seed=seed + 2),
-        copies(pictures, "pictures", ["video"], *picture, count=2, how=still, seed=seed + 3),
+        copies(seen, "faces", ["video"], *face, count=16, how=how, seed=seed + 1),
+        copies(both, "acted", ["audio", "video"], *joint, count=16, how=together, seed=seed + 2),
+        copies(pictures, "pictures", ["video"], *picture, count=4, how=still, seed=seed + 3),
     ]
 
 

@@ -24,9 +24,13 @@ NEGATIVE = ("04", "05", "06", "07")
 NEGATIVE_FACES = ("angry", "sad", "fear", "disgust")
 
 
-def emotions(ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.str_]:
-    """(n,) the codes of the emotions that RAVDESS's file names (n,) tell."""
-    return np.array([str(name).split("-")[2] for name in ids], np.str_)
+EMOTION_FIELDS = {"ravdess": 2, "fer2013": 0}
+"""Which part of a corpus's names, between hyphens, tells the emotion."""
+
+
+def emotions(corpus: str, ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.str_]:
+    """(n,) the emotions that the names (n,) of a corpus of `EMOTION_FIELDS` tell."""
+    return np.array([str(name).split("-")[EMOTION_FIELDS[corpus]] for name in ids], np.str_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,8 @@ def smiles_told_apart(
     Returns:
         Pictures, share of them that are right, and the mean of both sides' shares; 0..1.
     """
-    emotions = np.array([str(name).split("-")[0] for name in ids])
-    happy, negative = emotions == "happy", np.isin(emotions, NEGATIVE_FACES)
+    shown = emotions("fer2013", ids)
+    happy, negative = shown == "happy", np.isin(shown, NEGATIVE_FACES)
     right = np.where(happy, scores > 0, scores <= 0)
     kept = happy | negative
     balanced = (right[happy].mean() + right[negative].mean()) / 2

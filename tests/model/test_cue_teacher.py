@@ -107,7 +107,7 @@ def test_teachers_are_averaged() -> None:
     assert Mean((told, other)).predict(np.zeros((1, 5))) == pytest.approx([1.5])
 
 
-def test_kinds_are_the_emotions_of_ravdess_and_elsewhere_the_steps_of_the_score(
+def test_kinds_are_emotions_where_names_tell_them_and_elsewhere_the_steps_of_the_score(
     tmp_path: Path,
 ) -> None:
     names = ("03-01-05-02-01-01-07", "03-01-07-01-01-01-07")
@@ -115,6 +115,8 @@ def test_kinds_are_the_emotions_of_ravdess_and_elsewhere_the_steps_of_the_score(
     corpus = load_corpus(write_corpus(tmp_path / "ravdess.npz", items))
     assert kinds(corpus).tolist() == ["05", "07"]
     assert kinds(replace(corpus, name="mine")).tolist() == ["-2.0", "-2.0"]
+    pictures = replace(corpus, name="fer2013", ids=np.array(["happy-17", "disgust-2"]))
+    assert kinds(pictures).tolist() == ["happy", "disgust"]
 
 
 def moods(tmp_path: Path, *, voice: float, face: float) -> tuple[Corpus, Corpus]:

@@ -182,7 +182,7 @@ def test_the_command_makes_every_corpus_from_training_speakers(tmp_path: Path) -
         name: load_corpus(tmp_path / f"{name}.npz")
         for name in ("voices", "faces", "acted", "pictures", "spoken")
     }
-    assert [len(corpus) for corpus in made.values()] == [32 * 16, 32 * 8, 32 * 8, 20 * 2, 52]
+    assert [len(corpus) for corpus in made.values()] == [32 * 16, 32 * 16, 32 * 16, 20 * 4, 52]
     assert [bool(len(made[name].samples[0].audio)) for name in made][:4] == [
         True,
         False,
