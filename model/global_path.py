@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import DPDFConfig
-from model.layers import CrossTransformer, ModalityProjection
+from model.layers import CrossTransformer, projections
 from model.learnable_query import LearnableQueryEncoder
 
 
@@ -35,19 +35,7 @@ class GlobalPath(nn.Module):
 
     def __init__(self, text_width: int, config: DPDFConfig) -> None:
         super().__init__()
-        self.project_text = ModalityProjection(text_width, config.text_positions, config)
-        self.project_audio = ModalityProjection(
-            config.audio_inputs,
-            config.audio_positions,
-            config,
-            summary=config.clip_summaries,
-        )
-        self.project_video = ModalityProjection(
-            config.video_columns,
-            config.video_positions,
-            config,
-            summary=config.clip_summaries,
-        )
+        self.project_text, self.project_audio, self.project_video = projections(text_width, config)
         self.query_encoder = LearnableQueryEncoder(config)
         self.convolution = DepthwiseConvolution(config.width)
         self.gate = nn.Linear(3 * config.width, config.width)

@@ -168,6 +168,18 @@ class ModalityProjection(nn.Module):
         return hidden, mask
 
 
+def projections(
+    text_width: int, config: DPDFConfig
+) -> tuple[ModalityProjection, ModalityProjection, ModalityProjection]:
+    """A path's own projections of text, audio and video."""
+    summary = config.clip_summaries
+    return (
+        ModalityProjection(text_width, config.text_positions, config),
+        ModalityProjection(config.audio_inputs, config.audio_positions, config, summary=summary),
+        ModalityProjection(config.video_columns, config.video_positions, config, summary=summary),
+    )
+
+
 class CrossTransformer(nn.Module):
     """CrossAttn(source, target) of eq. 21, 25 and 30 (after Zhang et al., 2023).
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config import DPDFConfig
-from model.layers import CrossTransformer, ModalityProjection
+from model.layers import CrossTransformer, projections
 
 
 class SpatialAttention(nn.Module):
@@ -43,19 +43,7 @@ class LocalPath(nn.Module):
     def __init__(self, text_width: int, config: DPDFConfig) -> None:
         super().__init__()
         self.spatial = SpatialAttention(config.video_columns)
-        self.project_text = ModalityProjection(text_width, config.text_positions, config)
-        self.project_audio = ModalityProjection(
-            config.audio_inputs,
-            config.audio_positions,
-            config,
-            summary=config.clip_summaries,
-        )
-        self.project_video = ModalityProjection(
-            config.video_columns,
-            config.video_positions,
-            config,
-            summary=config.clip_summaries,
-        )
+        self.project_text, self.project_audio, self.project_video = projections(text_width, config)
         self.swap = config.swap_cross_attention
         self.readout = config.local_readout
         self.video_start = config.global_tokens + config.audio_positions
