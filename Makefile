@@ -97,7 +97,8 @@ build/runs/default/record.json: $(RECIPES)/default.toml build/runs/text/record.j
 	$(TRAIN) $< --out $(@D)
 
 build/runs/default/calibrated.jsonl: build/runs/default/record.json
-	$(BIN)/python -m model.training.calibrate $(@D)/dpdf-lq-default.safetensors | tee $@.partial
+	$(BIN)/python -m model.training.calibrate $(@D)/dpdf-lq-default.safetensors --joined spoken \
+		| tee $@.partial
 	mv $@.partial $@
 
 audit: $(STAMP)

@@ -1,6 +1,6 @@
 """Token states of frozen text encoders, computed once a text.
 
-Nine tenths of a training step on words go into the two encoders. Where they are frozen they answer
+Nine tenths of the multiply-adds of a training step on words are the encoders'. Frozen, they answer
 the same for the same text in every epoch, run and row of an ablation table, so their answers are
 kept (memory: 3 KB a token for two encoders of 384) and only what is behind them is computed anew.
 """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model.checkpoint import CheckpointHeader, read_header, save_checkpoint
+from model.inputs import Sample
 from model.intervals import COVERAGE, IntervalRule, from_json, to_json
 from model.predictor import Predictor
 from model.training.calibrate import fit_rule, main
@@ -113,6 +115,49 @@ def test_calibration_is_by_the_modalities_a_clip_has(checkpoint: Path, tmp_path:
     assert whole.interval is not None
     assert silent.interval is not None
     assert whole.interval[0] <= max(-3, min(3, whole.raw_score)) <= whole.interval[1]
+
+
+def test_joined_sentences_widen_the_rules_of_clips_that_lack_what_decides_them(
+    tmp_path: Path,
+) -> None:
+    checkpoint, config = tmp_path / "hearing.safetensors", replace(TINY, local_readout="mean")
+    save_checkpoint(checkpoint, make_model(config), CheckpointHeader("tiny", "1", config, SCHEMA))
+    predictor = Predictor.load(checkpoint, schema=SCHEMA, device="cpu")
+    random = np.random.default_rng(4)
+
+    def labelled(samples: list[Sample], noise: float) -> list[Labelled]:
+        return [
+            Labelled(sample, found.raw_score + random.normal(0, noise), f"c{i}", "valid")
+            for i, (sample, found) in enumerate(
+                zip(samples, predictor.predict(samples), strict=True)
+            )
+        ]
+
+    write_corpus(
+        tmp_path / "words.npz", labelled([make_sample(i, 5, 0, 0) for i in range(60)], 0.1)
+    )
+    whole = [make_sample(i, 5, 6, 7) for i in range(60)]
+    write_corpus(tmp_path / "joined.npz", labelled(whole, 0.0))
+
+    def widths(*joined: str) -> dict[str, float]:
+        folder = ["--features", str(tmp_path), *("--words", "words", "--other", "joined")]
+        main([str(checkpoint), *folder, *joined])
+        rules = read_header(checkpoint).intervals
+        return {"+".join(sorted(key)): rule.width for key, rule in rules.items()}
+
+    alone, mixed = widths(), widths("--joined", "joined")
+    # Words have no voice or face here, so that without the joined ones one rule serves all.
+    assert alone["text"] == alone["audio+text+video"]
+    assert mixed["text"] > mixed["audio+text+video"]
+    assert mixed["text"] > 1.2 * alone["text"]
+    assert mixed["audio"] == alone["audio"]
+
+
+def test_shares_weigh_corpora() -> None:
+    # Nine tenths of the weight lie at errors of 1 and one at 5: with a little more the 5 counts.
+    scores, labels = [np.zeros(1000), np.zeros(1000)], [np.ones(1000), np.full(1000, 5.0)]
+    assert fit_rule(scores, labels, shares=[0.92, 0.08]).width == 1
+    assert fit_rule(scores, labels, shares=[0.88, 0.12]).width == 5
 
 
 def test_too_few_samples_give_no_interval(
