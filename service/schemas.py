@@ -89,8 +89,8 @@ class Gate(Shape):
 class Interval(Shape):
     """Where the score that people would give lies in 9 of 10 clips like those validated on.
 
-    Split conformal on validation data; wider where the words are missing. It says nothing of clips
-    unlike those, see the model card.
+    Split conformal on validation data; wider where words, voice or face are missing. It says
+    nothing of clips unlike those, see the model card.
     """
 
     low: float = Field(ge=-3, le=3)
