@@ -24,6 +24,7 @@ from model.training.cue_teacher import (
     face_statistics,
     fit_face_teacher,
     fit_joint_teacher,
+    fit_picture_teacher,
     fit_voice_teacher,
     forest,
     joint_statistics,
@@ -97,6 +98,10 @@ def main() -> None:
     shape = [index for index, name in enumerate(names) if name.startswith("face_")]
     for label, columns in (("units", units), ("shape", shape), ("both", units + shape)):
         print(f"FER2013 valid, happy against negative, {label}: {smiles(pictures, columns)}")
+    valid = pictures.split("valid")
+    predicted = fit_picture_teacher(pictures.split("train")).predict(face_statistics(valid))
+    found = smiles_told_apart(valid.ids, predicted)
+    print(f"FER2013 valid, the teacher: {found[1]:.3f} of {found[0]}, balanced {found[2]:.3f}")
     clips = load_corpus(options.features / "ravdess.npz")
     clips = clips.where(clips.speakers.astype(int) <= 16)
     for label, measure in (
