@@ -52,7 +52,7 @@ class OrderedPairs:
 
 def ordered_share(
     ids: Sequence[str] | NDArray[np.str_],
-    scores: NDArray[np.float32],
+    scores: NDArray[np.floating],
     against: Sequence[str] = SAD_ANGRY,
 ) -> OrderedPairs:
     """Compare each strong happy clip with each strong negative clip of the same words.
@@ -80,7 +80,7 @@ def ordered_share(
 
 
 def smiles_told_apart(
-    ids: Sequence[str] | NDArray[np.str_], scores: NDArray[np.float32]
+    ids: Sequence[str] | NDArray[np.str_], scores: NDArray[np.floating]
 ) -> tuple[int, float, float]:
     """Whether happy faces score above 0, and angry, sad, fearful and disgusted ones not.
 
