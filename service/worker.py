@@ -226,6 +226,7 @@ def _report(features: ClipFeatures) -> dict[str, Any]:
 
 
 def _arrays(features: ClipFeatures) -> bytes:
+    import numpy as np
     from safetensors.numpy import save
 
     from preprocessing.tensors import to_sample
@@ -236,7 +237,8 @@ def _arrays(features: ClipFeatures) -> bytes:
         "audio": sample.audio,
         "video": sample.video,
     }
-    return save(arrays)
+    # What is written is the memory as it lies: chosen columns lie column by column.
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
 
 
 def _places(transcript: str, features: ClipFeatures) -> dict[str, Any]:

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from model.predictor import Predictor
+from preprocessing.features import default_tokenizer, extract
+from preprocessing.schema import feature_schema
+from preprocessing.tensors import to_sample
 from service.schemas import PredictResponse
-from tests.service.running import ROOT, Service, check_problem
+from tests.service.running import CHECKPOINT, ROOT, Service, check_problem
 
 SHARED_CLIPS = Path(os.environ.get("DPDF_SHARED_CLIPS", ROOT.parent / "shared" / "clips"))
 
@@ -56,6 +60,30 @@ def check_answer(body: dict[str, Any]) -> PredictResponse:
     }
     assert min(answer.timings_ms.values()) >= 0
     return answer
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    """The served weights in this process, without service, workers or sockets."""
+    schema = feature_schema(default_tokenizer().sha256)
+    return Predictor.load(CHECKPOINT, schema=schema, device="cpu")
+
+
+def check_same(body: dict[str, Any], predictor: Predictor, clip: bytes | Path, words: str) -> None:
+    """The answer is what feature extraction and the model give on their own."""
+    (alone,) = predictor.predict([to_sample(extract(clip, words), predictor.schema)])
+    assert body["raw_score"] == pytest.approx(alone.raw_score, abs=1e-4)
+    assert body["gate"]["global"] == pytest.approx(alone.global_weight, abs=1e-4)
+    for gates, layer in zip(body["query_channel_gates"], alone.layer_gates, strict=True):
+        found = (gates["text"], gates["audio"], gates["video"])
+        assert found == pytest.approx(layer, abs=1e-4)
+
+
+@pytest.mark.parametrize("words", ["what a wonderful day", "what a terrible day", "it is a table"])
+def test_an_answer_is_that_of_the_features_and_the_model_without_the_service(
+    service: Service, clip: bytes, predictor: Predictor, words: str
+) -> None:
+    check_same(service.predict(clip, words).json(), predictor, clip, words)
 
 
 def test_the_sample_clip_gets_a_full_answer(service: Service, clip: bytes) -> None:
@@ -105,7 +133,9 @@ def test_a_long_transcript_is_cut_and_said_so(service: Service, clip: bytes) -> 
 
 
 @pytest.mark.parametrize("name", REAL_CLIPS)
-def test_real_clips_get_a_score_with_the_fitting_warnings(service: Service, name: str) -> None:
+def test_real_clips_get_a_score_with_the_fitting_warnings(
+    service: Service, predictor: Predictor, name: str
+) -> None:
     path = SHARED_CLIPS / name
     if not path.exists():
         pytest.skip("the folder of real clips is not here")
@@ -113,6 +143,7 @@ def test_real_clips_get_a_score_with_the_fitting_warnings(service: Service, name
     response = service.predict(path.read_bytes(), transcript)
     assert response.status_code == 200, response.text
     answer = check_answer(response.json())
+    check_same(response.json(), predictor, path, transcript)
     assert {warning.code for warning in answer.warnings} == warnings
     assert answer.seen.audio.present == (not warnings & {"no_audio", "silent_audio"})
     assert answer.seen.video.present == (not warnings & {"no_video", "no_face"})
