@@ -98,8 +98,9 @@ class DPDFConfig:
             that change: a mood is in a voice's trend and movement, which attention alone hardly
             finds in the thousand clips at hand.
         clip_summaries: add to a voice's and a face's learnable tokens what a small network makes of
-            the mean and the spread of their rows. A mood is in them, and regressions on them
-            learn from a thousand clips what attention learns from far more.
+            the mean, the spread and the means of the thirds of their rows; not in the paper. A
+            mood is in them, and regressions on them learn from a thousand clips what attention
+            learns from far more.
         dropout: dropout rate of attention outputs, feed-forward parts and the head.
         query_start: LQ_0, "ones" in the authors' settings, "random" in the paper's text.
         position_std: standard deviation of fresh position embeddings; 1 in the authors'

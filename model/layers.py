@@ -106,7 +106,10 @@ def position_table(positions: int, config: DPDFConfig) -> nn.Parameter:
 
 
 class ClipSummary(nn.Module):
-    """A clip's mean row, its spread, and the means of its thirds, added to each learnable token."""
+    """A clip's mean row, its spread, and the means of its thirds, added to each learnable token.
+
+    Not in the paper: the numbers that regressions on voice and face read (`clip_summaries`).
+    """
 
     def __init__(self, columns: int, config: DPDFConfig) -> None:
         super().__init__()

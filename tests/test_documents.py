@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from model.checkpoint import DEFAULT_CHECKPOINT, read_header
+from model.config import PROFILES
 from service.settings import settings_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,6 +93,8 @@ def test_the_guide_s_pictures_are_those_that_its_script_makes() -> None:
 def test_the_model_card_is_of_the_shipped_weights() -> None:
     card = (ROOT / "MODEL_CARD.md").read_text()
     header = read_header(DEFAULT_CHECKPOINT)
+    # Who goes on from the shipped weights by this profile's name keeps all of them.
+    assert header.config == PROFILES["default"]
     assert card.startswith(f"# Model card: {header.name}\n")
     assert header.config.encoder in card
     assert DEFAULT_CHECKPOINT.stat().st_size <= 25_000_000

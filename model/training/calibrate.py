@@ -31,7 +31,7 @@ from model.intervals import COVERAGE, IntervalRule
 from model.training.evaluate import answer
 from model.training.text_states import TextStates
 
-Rows = NDArray[np.float32]
+Scores = NDArray[np.float32]
 
 LEAST_SAMPLES = round(COVERAGE / (1 - COVERAGE))
 """With fewer validation samples no error is rare enough to bound the wanted share."""
@@ -114,8 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model, header = load_checkpoint(options.checkpoint, schema=schema)
     texts = TextStates()
 
-    def errors(names: Sequence[str], modalities: Sequence[str]) -> list[tuple[Rows, Rows]]:
-        """Scores and labels of each corpus that has some of the modalities."""
+    def scored(names: Sequence[str], modalities: Sequence[str]) -> list[tuple[Scores, Scores]]:
+        """Scores (n,) and labels (n,) of each corpus that has some of the modalities."""
         corpora: list[Corpus] = [loaded[name].only(modalities) for name in names]
         cpu = torch.device("cpu")
         return [
@@ -127,13 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def rule_for(
         names: Sequence[str], joined: Sequence[str], modalities: Sequence[str]
     ) -> IntervalRule | None:
-        own = errors(names, modalities)
+        own = scored(names, modalities)
         if sum(len(labels) for _, labels in own) < LEAST_SAMPLES:
             return None
         rule = fit_rule(*zip(*own, strict=True))
         if not joined:
             return rule
-        beside = errors(joined, modalities)
+        beside = scored(joined, modalities)
         shares = [(1 - JOINED_SHARE) / len(own)] * len(own)
         shares += [JOINED_SHARE / len(beside)] * len(beside)
         return fit_rule(*zip(*own, *beside, strict=True), shares=shares, slopes=[rule.slope])

@@ -135,14 +135,10 @@ def small_network() -> Pipeline:
     return make_pipeline(StandardScaler(), network)
 
 
-def forest(*, share: float = 0.5) -> ExtraTreesRegressor:
-    """Randomised trees: unlike distances they bear that actors' faces differ at rest.
-
-    Args:
-        share: of the statistics, tried at each branch.
-    """
+def forest() -> ExtraTreesRegressor:
+    """Randomised trees: unlike distances they bear that actors' faces differ at rest."""
     return ExtraTreesRegressor(
-        n_estimators=300, min_samples_leaf=3, max_features=share, random_state=0
+        n_estimators=300, min_samples_leaf=3, max_features=0.5, random_state=0
     )
 
 
@@ -185,7 +181,7 @@ def kinds(corpus: Corpus) -> NDArray[np.str_]:
     """(n,) what a classifier tells apart: emotions; where none are known the score in steps."""
     if corpus.name in EMOTION_FIELDS:
         return emotions(corpus.name, corpus.ids)
-    return np.round(corpus.scores).astype(np.str_)
+    return np.round(corpus.scores).astype(int).astype(np.str_)
 
 
 def joint_statistics(corpus: Corpus) -> Statistics:

@@ -217,7 +217,7 @@ def _build(
         return model, save
     if started.schema == schema and started.config == recipe.config:
         return start, save
-    may_differ = ("audio_columns", "video_columns", "audio_changes", "clip_summaries", "dropout")
+    may_differ = ("audio_columns", "video_columns", "audio_changes", "dropout")
     alike = replace(started.config, **{name: getattr(recipe.config, name) for name in may_differ})
     if alike != recipe.config:
         raise ValueError(
