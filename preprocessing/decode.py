@@ -4,11 +4,10 @@ Nothing that a file says about itself is believed: length, rate and size are cou
 been decoded. FFmpeg reads what it is handed and opens nothing by itself, so that no file name,
 playlist or reference inside a clip can make it read anything else.
 
-Which pictures: with a rate of R per second, tick k lies k/R after the first picture, and each tick
-gives the first picture at or after it; a picture that serves several ticks is given once. Pictures
-without a usable timestamp (missing, or not later than the one before) follow their predecessor at
-the stream's nominal distance. Sound is taken without gaps, whatever its timestamps; where its place
-in the clip matters it is told by them (`ClipReader.placed_sound`).
+Which pictures: those of a grid (`preprocessing.grid`). Pictures without a usable timestamp
+(missing, or not later than the one before) follow their predecessor at the stream's nominal
+distance. Sound is taken without gaps, whatever its timestamps; where its place in the clip matters
+it is told by them (`ClipReader.placed_sound`).
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import repeat
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, TypeVar
@@ -27,6 +27,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 
 from preprocessing.clip import SOUND_RATE, DecodeLimits, Frame, Sound
 from preprocessing.errors import ClipTooLarge, ClipTooLong, UndecodableClip
+from preprocessing.grid import SparePictures, tick_of
 from preprocessing.pictures import PictureConverter
 from preprocessing.shared_file import SharedFile
 
@@ -51,9 +53,6 @@ EARLY_END = 1.5
 
 SLACK = 0.1
 """Seconds beyond the limit still accepted: codecs pad sound to whole packets."""
-
-TICK_TOLERANCE = 1e-6
-"""Seconds that a picture may come before its tick: times are fractions that floats round."""
 
 LEAST_GAP = 0.1
 """Seconds that sound must come later than it is due for its timestamps to be followed."""
@@ -196,16 +195,17 @@ class ClipReader:
         """Decode the video and give the pictures of a regular grid, one at a time.
 
         Args:
-            rate: grid ticks per second; the module's head has the rule.
+            rate: grid ticks per second.
 
         Raises:
             ClipTooLong: a picture comes later than the limit, or there are too many of them.
             ClipTooLarge: a picture has more pixels than the limit admits.
         """
-        tick = 0
-        for frame, seconds, index, _ in self.placed_pictures():
-            if seconds + TICK_TOLERANCE >= tick / rate and (made := self.picture(frame)):
-                tick = math.floor((seconds + TICK_TOLERANCE) * rate) + 1
+        due = 0
+        for frame, seconds, index, _ in self.placed_pictures(SparePictures(rate)):
+            tick = tick_of(seconds, rate)
+            if tick >= due and (made := self.picture(frame)):
+                due = tick + 1
                 yield Frame(made[0], seconds, index, made[1])
 
     def picture(self, frame: VideoFrame) -> tuple[NDArray[np.uint8], float] | None:
@@ -223,12 +223,17 @@ class ClipReader:
             self._count_damage()
             return None
 
-    def placed_pictures(self) -> Iterator[tuple[VideoFrame, float, int, float]]:
+    def placed_pictures(
+        self, spare: SparePictures | None = None
+    ) -> Iterator[tuple[VideoFrame, float, int, float]]:
         """Decode the video picture by picture, converting and keeping none.
 
+        Args:
+            spare: which pictures may be left out; None = none.
+
         Yields:
-            The picture; seconds since the first picture; its number, from 0; and seconds from the
-            clip's start to the first picture.
+            The picture; seconds since the first picture; its number, from 0, those that were left
+            out counted, too; and seconds from the clip's start to the first picture.
 
         Raises:
             ClipTooLong, ClipTooLarge: as `frames` says.
@@ -241,7 +246,7 @@ class ClipReader:
             step = 1 / min(max(nominal, 1), MOST_PICTURES_PER_SECOND)
             start, offset = _start(container), 0.0
             origin, seconds, index = math.nan, -step, -1
-            for frame in self._frames(container, stream):
+            for frame in self._frames(container, stream, spare):
                 if not isinstance(frame, VideoFrame):
                     continue
                 index += 1
@@ -249,6 +254,10 @@ class ClipReader:
                 if math.isnan(origin) and not math.isnan(stamp):
                     origin = stamp - (seconds + step)
                     offset = max(0.0, origin - start)
+                    if spare is not None:
+                        spare.origin = origin
+                if spare is not None and frame.pts is not None:
+                    index += spare.left_out_before(frame.pts)
                 # False for NaN as well, a missing timestamp.
                 later = stamp - origin > seconds
                 seconds = stamp - origin if later else seconds + step
@@ -291,13 +300,37 @@ class ClipReader:
             yield opened.enter_context(container)
 
     def _frames(
-        self, container: InputContainer, stream: AudioStream | VideoStream
+        self,
+        container: InputContainer,
+        stream: AudioStream | VideoStream,
+        spare: SparePictures | None = None,
     ) -> Iterator[AudioFrame | VideoFrame]:
         """Decode packet by packet, so that a broken one costs no more than itself."""
         # Threads of the decoder's own hold a picture each, and what they make of a damaged file is
         # not always the same. The other cores look for faces meanwhile.
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(4 * self._limits.pixels)}
+        packets = self._packets(container, stream)
+        judged = zip(packets, repeat(False), strict=False) if spare is None else spare.judged(packets)
+        for packet, is_spare in judged:
+            stream.codec_context.skip_frame = "NONREF" if is_spare else "DEFAULT"
+            try:
+                frames = packet.decode()
+            except av.error.MemoryError:
+                raise
+            except av.error.FFmpegError:
+                self._count_damage()
+                continue
+            if packet.is_corrupt:
+                self._count_damage()
+            for frame in frames:
+                if isinstance(frame, AudioFrame | VideoFrame):
+                    yield frame
+
+    def _packets(
+        self, container: InputContainer, stream: AudioStream | VideoStream
+    ) -> Iterator[Packet]:
+        """A stream's packets up to the end of what can be read."""
         packets = container.demux(stream)
         while True:
             try:
@@ -315,18 +348,7 @@ class ClipReader:
             except av.error.FFmpegError:
                 self._count_damage()
                 return
-            try:
-                frames = packet.decode()
-            except av.error.MemoryError:
-                raise
-            except av.error.FFmpegError:
-                self._count_damage()
-                continue
-            if packet.is_corrupt:
-                self._count_damage()
-            for frame in frames:
-                if isinstance(frame, AudioFrame | VideoFrame):
-                    yield frame
+            yield packet
 
     def _resampled(
         self, resampler: AudioResampler | None, frame: AudioFrame | None

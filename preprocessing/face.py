@@ -28,6 +28,7 @@ from preprocessing import action_units
 from preprocessing.clip import FaceFeatures, Frame, Sound
 from preprocessing.face_rows import Seen, rows_of
 from preprocessing.geometry import Camera
+from preprocessing.grid import tick_of
 from preprocessing.openface_columns import INDEX, empty_rows
 from preprocessing.schema import FOLLOWED_SECONDS
 from preprocessing.sight import FaceGraphs, Picture, Sight
@@ -316,8 +317,7 @@ def _ticks(frames: Iterable[Frame], steps_per_second: float) -> Iterator[Frame]:
     """Pass on the first frame at or after each tick; none twice."""
     due = 0
     for frame in frames:
-        # A microsecond for timestamps that are rounded down.
-        tick = int((frame.seconds + 1e-6) * steps_per_second)
+        tick = tick_of(frame.seconds, steps_per_second)
         if tick >= due:
             due = tick + 1
             yield frame

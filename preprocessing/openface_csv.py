@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from preprocessing.clip import ChosenBy, FaceFeatures
-from preprocessing.decode import TICK_TOLERANCE
 from preprocessing.errors import InvalidOpenFaceCsv
+from preprocessing.grid import TICK_TOLERANCE
 from preprocessing.openface_columns import COLUMNS, GROUPS, INDEX, group, indices
 
 MOST_BYTES: Final = 32 * 2**20

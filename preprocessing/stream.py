@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from preprocessing.clip import SOUND_RATE, Frame, Sound
-from preprocessing.decode import TICK_TOLERANCE, ClipReader
+from preprocessing.decode import ClipReader
+from preprocessing.grid import TICK_TOLERANCE, tick_of
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -84,13 +85,14 @@ class ClipStream:
         """
         self._drop_pictures(start)
         first: tuple[float, int] | None = None
-        tick = 0
+        due = 0
         while (found := self._next_picture(end)) is not None:
             frame, place, index = found
             first = first or (place, index)
             seconds = place - first[0]
-            if seconds + TICK_TOLERANCE >= tick / rate and (made := self._convert(frame)):
-                tick = int((seconds + TICK_TOLERANCE) * rate) + 1
+            tick = tick_of(seconds, rate)
+            if tick >= due and (made := self._convert(frame)):
+                due = tick + 1
                 yield Frame(made[0], seconds, index - first[1], made[1])
 
     def _drop_sound(self, until: float) -> None:

@@ -23,6 +23,7 @@ from examples.sample_clip import VOICE_RATE, portrait, timed_portraits, voice, w
 from preprocessing.clip import SOUND_RATE, DecodeLimits, Frame
 from preprocessing.decode import ClipReader, read_frames, read_sound
 from preprocessing.errors import ClipTooLarge, ClipTooLong, PreprocessingError, UndecodableClip
+from preprocessing.grid import SparePictures
 from preprocessing.pictures import LONGEST_SIDE
 
 LIMITS = DecodeLimits()
@@ -172,9 +173,9 @@ def test_missing_and_backward_timestamps_go_on_at_the_nominal_distance(
     decode = reader._frames
 
     def restamped(
-        container: av.container.InputContainer, stream: av.VideoStream
+        container: av.container.InputContainer, stream: av.VideoStream, spare: SparePictures
     ) -> Iterator[av.AudioFrame | av.VideoFrame]:
-        for frame, stamp in zip(decode(container, stream), stamps, strict=True):
+        for frame, stamp in zip(decode(container, stream, spare), stamps, strict=True):
             assert frame.time_base is not None
             frame.pts = None if stamp is None else round(stamp / frame.time_base)
             yield frame
