@@ -4,7 +4,7 @@
 mends what keeps it from running there, and gives both the same clips, warm. It extracts librosa's
 33 columns, its MediaPipe face mesh at its default of 25 frames a second, and text features by the
 encoder that we use, without a model behind them. We answer with the prediction, over HTTP, at our
-default of ten pictures a second.
+default of five pictures a second.
 
 * One clip: medians of the seconds a clip.
 * Clips per second: as many processes of it as there are cores, one thread each; one service of ours

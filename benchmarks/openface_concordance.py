@@ -61,7 +61,7 @@ class Pair:
 
     def openface(self) -> NDArray[np.float32]:
         """(rows, 714) all that OpenFace wrote."""
-        return read_csv(self.csv, steps_per_second=EVERY_FRAME).values
+        return read_csv(self.csv, pictures_per_second=EVERY_FRAME).values
 
 
 def find_pairs(folder: Path) -> list[Pair]:
@@ -123,7 +123,7 @@ def rows_of(pair: Pair, tracker: FaceTracker) -> tuple[NDArray[np.float32], NDAr
 
     Of several faces ours is the largest.
     """
-    ours = tracker.analyse(pair.frames(), steps_per_second=EVERY_FRAME).values
+    ours = tracker.analyse(pair.frames(), pictures_per_second=EVERY_FRAME).values
     return joined(ours, pair.openface())
 
 

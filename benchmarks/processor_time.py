@@ -17,7 +17,7 @@ from preprocessing import audio
 from preprocessing.clip import DecodeLimits, Frame, Sound
 from preprocessing.decode import read_frames, read_sound
 from preprocessing.face_rows import Seen, rows_of
-from preprocessing.schema import FOLLOWED_SECONDS, STEPS_PER_SECOND
+from preprocessing.schema import FOLLOWED_SECONDS, PICTURES_PER_SECOND
 from preprocessing.sight import FaceGraphs
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def followed(frames: Sequence[Frame], graphs: FaceGraphs) -> list[Seen]:
 def row(lines: int, graphs: FaceGraphs) -> str:
     """One clip's costs."""
     clip, limits = speed_clip(SECONDS, lines).read_bytes(), DecodeLimits()
-    frames, decode = cost(lambda: list(read_frames(clip, limits, STEPS_PER_SECOND)))
+    frames, decode = cost(lambda: list(read_frames(clip, limits, PICTURES_PER_SECOND)))
     seen, look = cost(lambda: followed(frames, graphs))
     _, rows = cost(lambda: rows_of(seen, complete=False))
     _, every = cost(lambda: rows_of(seen))

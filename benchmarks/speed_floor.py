@@ -31,7 +31,7 @@ from model.predictor import Predictor
 from preprocessing.features import default_tokenizer
 from preprocessing.mediapipe_quietly import face_mesh, quiet
 from preprocessing.pictures import LONGEST_SIDE
-from preprocessing.schema import STEPS_PER_SECOND, feature_schema
+from preprocessing.schema import PICTURES_PER_SECOND, feature_schema
 
 Picture = NDArray[np.uint8]
 
@@ -110,8 +110,8 @@ def _sampled(clip: bytes, threads: int) -> Iterator[Picture]:
         stream.codec_context.thread_count = threads
         tick = 0
         for frame in container.decode(stream):
-            if isinstance(frame, VideoFrame) and frame.time * STEPS_PER_SECOND + 1e-6 >= tick:
-                tick = math.floor(frame.time * STEPS_PER_SECOND + 1e-6) + 1
+            if isinstance(frame, VideoFrame) and frame.time * PICTURES_PER_SECOND + 1e-6 >= tick:
+                tick = math.floor(frame.time * PICTURES_PER_SECOND + 1e-6) + 1
                 scale = max(1.0, max(frame.width, frame.height) / LONGEST_SIDE)
                 width, height = round(frame.width / scale), round(frame.height / scale)
                 rgb = frame.reformat(width=width, height=height, format="rgb24").to_ndarray()

@@ -25,7 +25,7 @@ from preprocessing.clip import DecodeLimits, Frame
 from preprocessing.decode import ClipReader
 from preprocessing.face import FaceTracker
 from preprocessing.mediapipe_quietly import face_mesh, quiet
-from preprocessing.schema import STEPS_PER_SECOND
+from preprocessing.schema import PICTURES_PER_SECOND
 
 
 def seconds_each(frames: Sequence[Frame], repeats: int) -> dict[str, NDArray[np.float64]]:
@@ -36,10 +36,10 @@ def seconds_each(frames: Sequence[Frame], repeats: int) -> dict[str, NDArray[np.
         for bare in (looking, following):
             bare.process(frames[0].rgb)
     tracker = FaceTracker()
-    rate = STEPS_PER_SECOND
+    rate = PICTURES_PER_SECOND
     ways: dict[str, Callable[[], object]] = {
-        "tracker": lambda: list(tracker.rows(frames, steps_per_second=rate, complete=False)),
-        "tracker, every column": lambda: list(tracker.rows(frames, steps_per_second=rate)),
+        "tracker": lambda: list(tracker.rows(frames, pictures_per_second=rate, complete=False)),
+        "tracker, every column": lambda: list(tracker.rows(frames, pictures_per_second=rate)),
         "bare mesh, looking": lambda: [looking.process(frame.rgb) for frame in frames],
         "bare mesh, following": lambda: [following.process(frame.rgb) for frame in frames],
     }
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     for clip in options.clips:
-        frames = list(ClipReader(clip, DecodeLimits()).frames(STEPS_PER_SECOND))
+        frames = list(ClipReader(clip, DecodeLimits()).frames(PICTURES_PER_SECOND))
         found = seconds_each(frames, options.repeats)
         print(f"{clip.name}, {len(frames)} pictures of {frames[0].rgb.shape[1::-1]}:")
         for name, seconds in found.items():

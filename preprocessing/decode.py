@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import repeat
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import av
 import numpy as np
@@ -311,8 +311,7 @@ class ClipReader:
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(4 * self._limits.pixels)}
         packets = self._packets(container, stream)
-        judged = zip(packets, repeat(False), strict=False) if spare is None else spare.judged(packets)
-        for packet, is_spare in judged:
+        for packet, is_spare in spare.judged(packets) if spare else zip(packets, repeat(False)):
             stream.codec_context.skip_frame = "NONREF" if is_spare else "DEFAULT"
             try:
                 frames = packet.decode()
@@ -329,7 +328,7 @@ class ClipReader:
 
     def _packets(
         self, container: InputContainer, stream: AudioStream | VideoStream
-    ) -> Iterator[Packet]:
+    ) -> Iterator[Packet[Any]]:
         """A stream's packets up to the end of what can be read."""
         packets = container.demux(stream)
         while True:

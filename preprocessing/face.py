@@ -129,18 +129,18 @@ class FaceTracker:
         self,
         frames: Iterable[Frame],
         *,
-        steps_per_second: float,
+        pictures_per_second: float,
         camera: Camera | None = None,
         complete: bool = True,
     ) -> Iterator[NDArray[np.float32]]:
         """Facial rows of a clip picture by picture, keeping nothing but the faces' places.
 
-        The first picture at or after each tick of 1/steps_per_second is analysed. The action units
-        are estimates that `preprocessing.action_units.settle` has to calibrate.
+        The first picture at or after each tick of 1/pictures_per_second is analysed. The action
+        units are estimates that `preprocessing.action_units.settle` has to calibrate.
 
         Args:
             frames: pictures of one clip in the order of time.
-            steps_per_second: analysis rate (1/s).
+            pictures_per_second: analysis rate (1/s).
             camera: that took the clip; None = OpenFace's guess.
             complete: every column that there is an estimate for; else `MODEL_COLUMNS` alone.
 
@@ -150,7 +150,7 @@ class FaceTracker:
         """
         numbers = FaceNumbers()
         for picture in self._measure_all(
-            _ticks(frames, steps_per_second), partial(rows_of, camera=camera, complete=complete)
+            _ticks(frames, pictures_per_second), partial(rows_of, camera=camera, complete=complete)
         ):
             if picture.boxes:
                 faces = numbers.assign(picture.boxes, picture.seconds)
@@ -158,16 +158,16 @@ class FaceTracker:
             yield picture.rows
 
     def analyse(
-        self, frames: Iterable[Frame], *, steps_per_second: float, sound: Sound | None = None
+        self, frames: Iterable[Frame], *, pictures_per_second: float, sound: Sound | None = None
     ) -> FaceFeatures:
         """Facial rows of a clip, one for each picture analysed: `rows`, then `of_one_face`.
 
         Args:
             frames: pictures of one clip in the order of time.
-            steps_per_second: analysis rate (1/s).
+            pictures_per_second: analysis rate (1/s).
             sound: the clip's.
         """
-        return of_one_face(list(self.rows(frames, steps_per_second=steps_per_second)), sound)
+        return of_one_face(list(self.rows(frames, pictures_per_second=pictures_per_second)), sound)
 
     def analyse_still(self, rgb: Picture) -> FaceFeatures:
         """Facial row of a still that is known to be of a face: see `look_still`.
@@ -313,11 +313,11 @@ def enlarge_small_still(grey: Picture) -> Picture:
     return np.repeat(large[..., None], 3, axis=2)
 
 
-def _ticks(frames: Iterable[Frame], steps_per_second: float) -> Iterator[Frame]:
+def _ticks(frames: Iterable[Frame], pictures_per_second: float) -> Iterator[Frame]:
     """Pass on the first frame at or after each tick; none twice."""
     due = 0
     for frame in frames:
-        tick = tick_of(frame.seconds, steps_per_second)
+        tick = tick_of(frame.seconds, pictures_per_second)
         if tick >= due:
             due = tick + 1
             yield frame

@@ -28,7 +28,7 @@ from preprocessing.clip import (
 )
 from preprocessing.decode import ClipReader
 from preprocessing.errors import EmptyTranscript, UndecodableClip
-from preprocessing.schema import MAX_TOKENS, STEPS_PER_SECOND
+from preprocessing.schema import MAX_TOKENS, PICTURES_PER_SECOND
 from preprocessing.text import WordPiece
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _heard_and_seen(
         hearing = beside.submit(_hear, reader)
         try:
             if openface_csv is None and reader.has_video:
-                pictures = faces_in(reader.frames(STEPS_PER_SECOND), timings)
+                pictures = faces_in(reader.frames(PICTURES_PER_SECOND), timings)
         finally:
             # Where both are at fault, the sound's fault is told, whichever is met first.
             heard = hearing.result()
@@ -162,12 +162,12 @@ def faces_in(frames: Iterator[Frame], timings: dict[str, float]) -> Pictures:
     """All faces in pictures that are being decoded.
 
     Args:
-        frames: at `STEPS_PER_SECOND`.
+        frames: at `PICTURES_PER_SECOND`.
         timings: wall time by stage (ms), to which ``decode`` and ``face`` are added.
     """
     with timed(timings, "face"):
         seen = tracker().rows(
-            timed_frames(frames, timings), steps_per_second=STEPS_PER_SECOND, complete=False
+            timed_frames(frames, timings), pictures_per_second=PICTURES_PER_SECOND, complete=False
         )
         return list(seen)
 
@@ -187,7 +187,7 @@ def _from_openface(csv: bytes, limits: DecodeLimits, clip_seconds: float) -> Fac
 
     return read_csv(
         csv,
-        steps_per_second=STEPS_PER_SECOND,
+        pictures_per_second=PICTURES_PER_SECOND,
         longest_seconds=limits.seconds,
         clip_seconds=clip_seconds,
     )
@@ -202,7 +202,7 @@ def warm_up(face_threads: int = 1) -> None:
     default_tokenizer()
     _use_tracker(face_threads)
     nothing = Frame(np.zeros((480, 640, 3), np.uint8), seconds=0.0, index=0)
-    tracker().analyse([nothing] * face_threads, steps_per_second=STEPS_PER_SECOND)
+    tracker().analyse([nothing] * face_threads, pictures_per_second=PICTURES_PER_SECOND)
 
 
 @cache

@@ -12,15 +12,36 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from typing import Final
-
-from av.packet import Packet
+from fractions import Fraction
+from typing import Final, Protocol, TypeVar
 
 TICK_TOLERANCE: Final = 1e-6
 """Seconds that a picture may come before its tick: times are fractions that floats round."""
 
 LOOK_AHEAD: Final = 17
 """Packets read ahead: H.264 and HEVC show a picture at most 16 later than they decode it."""
+
+MOST_SPARED: Final = 240
+"""Pictures spared at once, while none is shown: what a file says of their times bounds nothing."""
+
+
+class TimedPacket(Protocol):
+    """What is asked of a packet, PyAV's or a test's."""
+
+    @property
+    def pts(self) -> int | None:
+        """When its picture is shown, in units of `time_base`; None where it does not say."""
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds."""
+
+    @property
+    def size(self) -> int:
+        """Bytes; 0 of the one that ends the stream."""
+
+
+PacketT = TypeVar("PacketT", bound=TimedPacket)
 
 
 def tick_of(seconds: float, rate: float) -> int:
@@ -47,10 +68,10 @@ class SparePictures:
         self._rate = rate
         self._spared: set[int] = set()
 
-    def judged(self, packets: Iterator[Packet]) -> Iterator[tuple[Packet, bool]]:
+    def judged(self, packets: Iterator[PacketT]) -> Iterator[tuple[PacketT, bool]]:
         """Each packet, and whether its picture may be left out: one before it serves its tick."""
-        before: deque[Packet] = deque(maxlen=LOOK_AHEAD)
-        ahead: deque[Packet] = deque()
+        before: deque[int | None] = deque(maxlen=LOOK_AHEAD)
+        ahead: deque[PacketT] = deque()
         for packet in packets:
             ahead.append(packet)
             if len(ahead) > LOOK_AHEAD:
@@ -66,26 +87,24 @@ class SparePictures:
         return len(gone)
 
     def _judge(
-        self, packet: Packet, before: deque[Packet], ahead: deque[Packet]
-    ) -> tuple[Packet, bool]:
-        spare = self._is_spare(packet, [*before, *ahead])
-        before.append(packet)
-        if spare and packet.pts is not None:
-            self._spared.add(packet.pts)
-        return packet, spare
+        self, packet: PacketT, before: deque[int | None], ahead: deque[PacketT]
+    ) -> tuple[PacketT, bool]:
+        # The last packet ends the stream, and has no picture.
+        others = [*before, *(other.pts for other in ahead if other.size)]
+        before.append(packet.pts)
+        if packet.pts is None or not self._is_spare(packet.pts, float(packet.time_base), others):
+            return packet, False
+        self._spared.add(packet.pts)
+        return packet, True
 
-    def _is_spare(self, packet: Packet, others: list[Packet]) -> bool:
-        if self.origin is None or packet.pts is None or packet.time_base is None:
+    def _is_spare(self, pts: int, time_base: float, others: list[int | None]) -> bool:
+        if self.origin is None or len(self._spared) >= MOST_SPARED:
             return False
-        base = float(packet.time_base)
-        tick = tick_of(packet.pts * base - self.origin, self._rate)
+        tick = tick_of(pts * time_base - self.origin, self._rate)
         spare = False
         for other in others:
-            if not other.size:
-                # The end of the stream.
-                continue
-            if other.pts is None or other.pts == packet.pts:
+            if other is None or other == pts:
                 return False
-            if other.pts < packet.pts:
-                spare |= tick_of(other.pts * base - self.origin, self._rate) == tick
+            if other < pts:
+                spare |= tick_of(other * time_base - self.origin, self._rate) == tick
         return spare

@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rate = options.rate or EVERY_PICTURE
         frames = _shown(reader.frames(rate), reader.promised)
         with FaceTracker() as tracker, partial.open("w", encoding="utf-8", newline="") as target:
-            pictures = tracker.rows(frames, steps_per_second=rate, camera=camera)
+            pictures = tracker.rows(frames, pictures_per_second=rate, camera=camera)
             write_faces(pictures, target, every_face=options.faces == "all", sound=sound)
         partial.replace(options.out)
     except (PreprocessingError, OSError) as error:

@@ -85,7 +85,7 @@ def write_rows(values: NDArray[np.float32], target: TextIO) -> None:
 def read_csv(
     source: bytes | Path,
     *,
-    steps_per_second: int,
+    pictures_per_second: int,
     longest_seconds: float = np.inf,
     clip_seconds: float = 0.0,
 ) -> FaceFeatures:
@@ -95,12 +95,12 @@ def read_csv(
     columns that are not OpenFace's are not read. Where a picture has several rows, that of the
     `face_id` with the greatest sum of confidence is taken, the face seen longest and best; where
     that one is lost, the next: OpenFace numbers a face anew when it finds it again. Of the rows of
-    each 1/steps_per_second the first is taken, as of pictures; without timestamps `frame` counts at
-    `FRAMES_PER_SECOND`.
+    each 1/pictures_per_second the first is taken, as of pictures; without timestamps `frame` counts
+    at `FRAMES_PER_SECOND`.
 
     Args:
         source: the file's bytes, or its path.
-        steps_per_second: rate of the rows returned (1/s).
+        pictures_per_second: rate of the rows returned (1/s).
         longest_seconds: latest timestamp that is accepted (s).
         clip_seconds: length of the clip that the file is of, 0 = unknown; a file whose timestamps
             end elsewhere by more than `LENGTH_SLACK` is refused (s).
@@ -117,7 +117,7 @@ def read_csv(
     if "timestamp" in table:
         _check_length(float(np.nanmax(table["timestamp"])), clip_seconds)
     face, faces = _one_face(values)
-    rows = _resample(face, steps_per_second, longest_seconds)
+    rows = _resample(face, pictures_per_second, longest_seconds)
     seen = rows[:, INDEX["success"]] == 1
     # OpenFace writes zeros, or its last guess, where it has lost the face.
     measured = indices(name for name in COLUMNS if name not in _BOOKKEEPING)
@@ -267,7 +267,7 @@ def _one_face(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
 
 
 def _resample(
-    values: NDArray[np.float32], steps_per_second: int, longest_seconds: float
+    values: NDArray[np.float32], pictures_per_second: int, longest_seconds: float
 ) -> NDArray[np.float32]:
     """Pick (steps, 714): the first row at or after each tick since the first row, none twice."""
     seconds = values[:, INDEX["timestamp"]].astype(np.float64)
@@ -276,5 +276,5 @@ def _resample(
             f"The OpenFace CSV goes on until {seconds[-1]:.1f} s, at most {longest_seconds:g} s "
             "are accepted."
         )
-    ticks = np.floor((seconds - seconds[0] + TICK_TOLERANCE) * steps_per_second)
+    ticks = np.floor((seconds - seconds[0] + TICK_TOLERANCE) * pictures_per_second)
     return values[np.diff(ticks, prepend=-1) > 0]

@@ -25,7 +25,7 @@ from preprocessing.features import (
     faces_in,
     timed,
 )
-from preprocessing.schema import STEPS_PER_SECOND
+from preprocessing.schema import PICTURES_PER_SECOND
 from preprocessing.shared_file import SharedFile
 from preprocessing.stream import ClipStream, streamed
 from preprocessing.stretches import stretches_of
@@ -159,7 +159,7 @@ def _measured(
     if sound is not None:
         with timed(timings, "audio"):
             heard = audio.analyse(sound)
-    pictures = faces_in(stream.frames(words.start, words.end, STEPS_PER_SECOND), timings)
+    pictures = faces_in(stream.frames(words.start, words.end, PICTURES_PER_SECOND), timings)
     with timed(timings, "face"):
         face = chosen(pictures, sound)
     if stream.ended and heard is None and face is None:

@@ -130,7 +130,7 @@ class SeenVideo(Shape):
     """What reached the model of the pictures."""
 
     present: bool = Field(description="False if there is no picture, or no face in any.")
-    frames: int = Field(description="Pictures looked at, ten a second.")
+    frames: int = Field(description="Pictures looked at, five a second.")
     face_share: float = Field(ge=0, le=1, description="Share of these with a face.")
     source: Literal["built-in", "openface_csv", "openface"] | None = Field(
         description="Who found the face: the built-in tracker, the uploaded OpenFace CSV, or the "

@@ -41,7 +41,7 @@ def frames(*pictures: Picture, scale: float = 1.0) -> list[Frame]:
 
 
 def analysed(tracker: FaceTracker, *pictures: Picture, scale: float = 1.0) -> FaceFeatures:
-    return tracker.analyse(frames(*pictures, scale=scale), steps_per_second=RATE)
+    return tracker.analyse(frames(*pictures, scale=scale), pictures_per_second=RATE)
 
 
 def test_a_face_gives_every_supported_column(tracker: FaceTracker) -> None:
@@ -117,7 +117,7 @@ def test_nothing_is_carried_from_clip_to_clip(tracker: FaceTracker) -> None:
 def test_columns_for_the_model_are_the_same_and_no_others_are_there(tracker: FaceTracker) -> None:
     pictures = frames(portrait(0.0), GREY)
     whole, part = (
-        np.concatenate(list(tracker.rows(pictures, steps_per_second=RATE, complete=complete)))
+        np.concatenate(list(tracker.rows(pictures, pictures_per_second=RATE, complete=complete)))
         for complete in (True, False)
     )
     used = indices(MODEL_COLUMNS)
@@ -143,7 +143,7 @@ def test_a_clip_that_breaks_off_leaves_the_tracker_usable(tracker: FaceTracker) 
         raise ClipTooLong("too long")
 
     with pytest.raises(ClipTooLong):
-        tracker.analyse(broken(), steps_per_second=RATE)
+        tracker.analyse(broken(), pictures_per_second=RATE)
     assert analysed(tracker, portrait(0.0)).frames_with_face == 1
 
 
@@ -175,7 +175,7 @@ def test_few_pictures_are_held_however_slow_the_look(
             yield copy
 
     monkeypatch.setattr(face, "HELD_BYTES", 4 * portrait(0.0).nbytes)
-    tracker.analyse(counted(), steps_per_second=RATE)
+    tracker.analyse(counted(), pictures_per_second=RATE)
     # Two stretches' that wait; one that is looked at, one that is handed over, and one as a copy.
     assert most <= 2 * 4 + 3
 
@@ -240,7 +240,7 @@ def test_one_person_at_two_places_was_no_choice(tracker: FaceTracker) -> None:
 def test_only_the_first_picture_of_a_tick_is_analysed(tracker: FaceTracker) -> None:
     times = (0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.5)
     clip = [Frame(GREY[:32, :32], seconds, index) for index, seconds in enumerate(times)]
-    found = tracker.analyse(clip, steps_per_second=10)
+    found = tracker.analyse(clip, pictures_per_second=10)
     assert found.values[:, INDEX["frame"]].tolist() == [1, 4, 6, 8]
 
 
@@ -295,7 +295,7 @@ def test_real_clips(
     faces: int,
 ) -> None:
     clip = ClipReader(real_clips / name, DecodeLimits()).frames(RATE)
-    found = tracker.analyse(clip, steps_per_second=RATE)
+    found = tracker.analyse(clip, pictures_per_second=RATE)
     low, high = with_face
     assert low <= found.frames_with_face / found.frames <= high
     assert found.faces == faces

@@ -34,8 +34,8 @@ def test_a_talking_person_gives_everything_and_no_caution(talking_clip: bytes) -
     assert features.audio.seconds == pytest.approx(2.0, abs=0.05)
     assert features.face is not None
     assert (features.face.frames, features.face.frames_with_face, features.face.faces) == (
-        20,
-        20,
+        10,
+        10,
         1,
     )
     assert features.face.source == "built-in"
@@ -43,7 +43,7 @@ def test_a_talking_person_gives_everything_and_no_caution(talking_clip: bytes) -
     sample = to_sample(features, SCHEMA)
     assert sample.input_ids.shape == (15,)
     assert sample.audio.shape == (21, 35)
-    assert sample.video.shape == (20, len(VIDEO_COLUMNS))
+    assert sample.video.shape == (10, len(VIDEO_COLUMNS))
     # She smiles: the lip corner puller is up throughout.
     assert (sample.video[:, VIDEO_COLUMNS.index("AU12_r")] > 1).all()
 

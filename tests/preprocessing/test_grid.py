@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from av.packet import Packet
 
 from examples.sample_clip import timed_portraits, write_clip
 from preprocessing.clip import DecodeLimits, Frame
 from preprocessing.decode import ClipReader
-from preprocessing.grid import SparePictures, tick_of
+from preprocessing.grid import MOST_SPARED, SparePictures, tick_of
 
 LIMITS = DecodeLimits()
 PICTURES = 60
@@ -94,11 +94,13 @@ def test_a_tick_is_the_last_that_is_not_after_the_time() -> None:
     ]
 
 
-def packet(pts: int | None) -> Packet:
-    made = Packet(b"something")
-    made.pts = pts
-    made.time_base = Fraction(1, 100)
-    return made
+@dataclass(frozen=True)
+class Stamped:
+    """A packet of which nothing but its time matters, in hundredths of a second."""
+
+    pts: int | None
+    time_base: Fraction = Fraction(1, 100)
+    size: int = 1
 
 
 @pytest.mark.parametrize("rest", [[40, None], [40, 8]])
@@ -106,14 +108,24 @@ def test_nothing_is_spared_where_timestamps_are_missing_or_double(rest: list[int
     spare = SparePictures(rate=5)
     spare.origin = 0.0
     stamps = [0, 16, 8, 4, *rest]
-    judged = list(spare.judged(map(packet, stamps)))
+    judged = list(spare.judged(map(Stamped, stamps)))
     assert judged[2][1] is False
-    assert [spared for _, spared in SparePictures(5).judged(map(packet, stamps[:4]))] == [False] * 4
+    assert [spared for _, spared in SparePictures(5).judged(map(Stamped, stamps[:4]))] == [
+        False
+    ] * 4
 
 
 def test_what_was_left_out_is_counted_once() -> None:
     spare = SparePictures(rate=5)
     spare.origin = 0.0
-    judged = list(spare.judged(map(packet, [0, 16, 8, 4, 20])))
+    judged = list(spare.judged(map(Stamped, [0, 16, 8, 4, 20])))
     assert [spared for _, spared in judged] == [False, True, True, True, False]
     assert [spare.left_out_before(pts) for pts in (0, 8, 20, 20)] == [0, 1, 1, 0]
+
+
+def test_times_that_a_file_makes_up_bound_what_is_spared() -> None:
+    spare = SparePictures(rate=5)
+    spare.origin = 0.0
+    # Two thousand pictures in a moment, none of which is ever shown.
+    made = (Stamped(pts, Fraction(1, 1_000_000)) for pts in range(2000))
+    assert sum(spared for _, spared in spare.judged(made)) == MOST_SPARED

@@ -39,7 +39,7 @@ def test_every_picture_or_a_chosen_rate(clip: Path) -> None:
     assert (every["success"] == 1).all()
     thinned = made(clip, "--rate", "5")
     assert thinned["frame"].tolist() == [1, 6]
-    found = read_csv(clip.with_suffix(".csv"), steps_per_second=5)
+    found = read_csv(clip.with_suffix(".csv"), pictures_per_second=5)
     assert found.frames == found.frames_with_face == 2
 
 

@@ -49,7 +49,7 @@ def rows(count: int, fps: float = 25, **more: object) -> list[dict[str, object]]
 
 
 def read(data: bytes) -> FaceFeatures:
-    return read_csv(data, steps_per_second=RATE)
+    return read_csv(data, pictures_per_second=RATE)
 
 
 def written(values: NDArray[np.float32]) -> str:
@@ -116,7 +116,7 @@ def test_columns_by_name() -> None:
     ],
 )
 def test_real_files(name: str, frames: int, with_face: int) -> None:
-    found = read_csv(REAL_OPENFACE / name, steps_per_second=RATE)
+    found = read_csv(REAL_OPENFACE / name, pictures_per_second=RATE)
     assert (found.frames, found.source) == (frames, "openface_csv")
     assert found.frames_with_face == pytest.approx(with_face, abs=4)
     units = found.values[:, indices(AUS)]
@@ -127,7 +127,7 @@ def test_real_files(name: str, frames: int, with_face: int) -> None:
 
 @real_openface
 def test_our_file_of_a_real_file_reads_the_same() -> None:
-    found = read_csv(REAL_OPENFACE / "icface_00116" / "00116.csv", steps_per_second=RATE)
+    found = read_csv(REAL_OPENFACE / "icface_00116" / "00116.csv", pictures_per_second=RATE)
     again = read(written(found.values).encode())
     assert again.values == pytest.approx(found.values, nan_ok=True, abs=1e-6)
 
@@ -267,7 +267,7 @@ def test_files_that_cannot_be_used(data: bytes, message: str) -> None:
 
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidOpenFaceCsv, match=r"until 11\.0 s"):
-        read_csv(csv(rows(12, fps=1)), steps_per_second=RATE, longest_seconds=10)
+        read_csv(csv(rows(12, fps=1)), pictures_per_second=RATE, longest_seconds=10)
     monkeypatch.setattr(openface_csv, "MOST_ROWS", 2)
     with pytest.raises(InvalidOpenFaceCsv, match="3 rows"):
         read(GOOD)
@@ -291,13 +291,13 @@ def test_a_file_ends_where_its_clip_does() -> None:
     # 10 s and a slack of 1 s and a fifth: up to 13 s apart from rounding.
     for last, fits in ((7.1, True), (12.9, True), (6.9, False), (13.1, False)):
         data = csv([rows(1)[0], rows(1)[0] | {"frame": 2, "timestamp": last}])
-        read_csv(data, steps_per_second=RATE)
+        read_csv(data, pictures_per_second=RATE)
         if fits:
-            read_csv(data, steps_per_second=RATE, clip_seconds=10.0)
+            read_csv(data, pictures_per_second=RATE, clip_seconds=10.0)
             continue
         with pytest.raises(InvalidOpenFaceCsv, match=f"ends at {last} s, the clip at 10.0 s"):
-            read_csv(data, steps_per_second=RATE, clip_seconds=10.0)
+            read_csv(data, pictures_per_second=RATE, clip_seconds=10.0)
 
 
 def test_without_timestamps_the_length_is_not_known() -> None:
-    read_csv(csv([{"AU12_r": "2.50"}] * 3), steps_per_second=RATE, clip_seconds=40.0)
+    read_csv(csv([{"AU12_r": "2.50"}] * 3), pictures_per_second=RATE, clip_seconds=40.0)

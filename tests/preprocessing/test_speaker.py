@@ -106,7 +106,7 @@ def test_match_by_hand() -> None:
 def both(real_clips: Path) -> Iterator[list[NDArray[np.float32]]]:
     clip = ClipReader(real_clips / "two_faces_side_by_side.mp4", DecodeLimits())
     with FaceTracker() as tracker:
-        yield list(tracker.rows(clip.frames(RATE), steps_per_second=RATE))
+        yield list(tracker.rows(clip.frames(RATE), pictures_per_second=RATE))
 
 
 @pytest.mark.parametrize(("voice", "side"), [("grid_bbaf2n.mpg", 0), ("grid_swiz3n.mpg", 1)])

@@ -96,7 +96,7 @@ def test_stretches_come_in_order_and_each_has_its_own(talk: bytes, tmp_path: Pat
         assert stretch.features.audio is not None
         assert stretch.features.audio.seconds == pytest.approx(length, abs=0.001)
         assert stretch.features.face is not None
-        assert stretch.features.face.frames == 10 * length
+        assert stretch.features.face.frames == 5 * length
     pitches = [np.nanmean(to_sample(s.features, SCHEMA).audio) for s in stretches]
     assert len(set(pitches)) == 3
 

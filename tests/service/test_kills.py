@@ -87,7 +87,7 @@ def test_a_kill_in_the_middle_of_a_stage_costs_no_answer(stage: str, tmp_path: P
             os.kill(victim, signal.SIGKILL)
             report, arrays = await answer
             assert report.face is not None
-            assert report.face.frames_with_face == 10
+            assert report.face.frames_with_face == 5
             assert arrays
             assert restarts(workers) == {"died": 1}
             await until(lambda: workers.ready == 1)
