@@ -1,6 +1,6 @@
 """Faces in pictures with MediaPipe (Apache-2.0), as OpenFace's 714 columns.
 
-Faces are looked for every 1.6 s and followed in between; stretches of that length do not
+Faces are looked for every 3.2 s and followed in between; stretches of that length do not
 depend on one another, so that they can be measured side by side. MediaPipe's own way of following,
 from the first picture of a clip to the last, was tried on the pairs of
 `benchmarks/openface_concordance.py`: it misses small faces (act409_clip2: found in 38 % of the

@@ -104,7 +104,7 @@ INTENSITY_COLUMNS: tuple[str, ...] = tuple(f"AU{unit}_r" for unit in ACTION_UNIT
 SHAPE_COLUMNS: tuple[str, ...] = tuple(f"face_{axis}_{i}" for axis in "xy" for i in range(17, 68))
 """102 columns: the inner face aligned to the mean face (mm), `preprocessing.face_shape`."""
 
-FOLLOWED_SECONDS = 1.6
+FOLLOWED_SECONDS = 3.2
 """Faces are looked for after this time (s), and followed in between."""
 
 REST_QUANTILE = 0.15

@@ -192,9 +192,9 @@ def test_faces_are_looked_for_once_a_stretch_and_where_one_is_lost(
         return look(graphs, rgb)
 
     monkeypatch.setattr(FaceGraphs, "look", counted)
-    pictures = [portrait(0.0)] * 34
-    # 34 pictures at 10 a second: three stretches of at most 1.6 s.
-    assert analysed(tracker, *pictures).frames_with_face == 34
+    pictures = [portrait(0.0)] * 66
+    # 66 pictures at 10 a second: three stretches of at most 3.2 s.
+    assert analysed(tracker, *pictures).frames_with_face == 66
     assert looked == 3
     looked = 0
     pictures[2] = np.zeros_like(pictures[2])
@@ -214,7 +214,7 @@ def test_followed_meshes_are_those_that_are_found(tracker: FaceTracker) -> None:
 def test_a_second_face_is_seen_with_the_next_stretch(tracker: FaceTracker) -> None:
     large = portrait(0.0)
     alone = np.hstack([large, np.zeros_like(large)])
-    found = analysed(tracker, *[alone] * 4, *[np.hstack([large, large])] * 16)
+    found = analysed(tracker, *[alone] * 4, *[np.hstack([large, large])] * 32)
     assert found.faces == 2
 
 
