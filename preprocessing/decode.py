@@ -254,7 +254,8 @@ class ClipReader:
                 if math.isnan(origin) and not math.isnan(stamp):
                     origin = stamp - (seconds + step)
                     offset = max(0.0, origin - start)
-                    if spare is not None:
+                    # Of interlaced pictures the halves may be packets of their own.
+                    if spare is not None and not frame.interlaced_frame:
                         spare.origin = origin
                 if spare is not None and frame.pts is not None:
                     index += spare.left_out_before(frame.pts)

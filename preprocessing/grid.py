@@ -53,7 +53,8 @@ class SparePictures:
     """Judges the packets of one video stream in the order in which they are decoded.
 
     Nothing is spared as long as the grid's origin is not known, or timestamps are missing or
-    double: what they mean is then seen in the pictures alone.
+    double: what they mean is then seen in the pictures alone. `ClipReader` does not tell the origin
+    of interlaced pictures.
 
     Args:
         rate: ticks of the grid per second.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -86,6 +88,21 @@ def test_pictures_that_no_tick_needs_are_not_decoded() -> None:
     decoded = sum(1 for _ in reader.placed_pictures(SparePictures(5)))
     assert decoded < 0.8 * PICTURES
     assert sum(1 for _ in reader.placed_pictures()) == PICTURES
+
+
+def test_interlaced_pictures_are_all_decoded() -> None:
+    target = io.BytesIO()
+    with av.open(target, "w", format="mp4") as output:
+        video = output.add_stream("libx264", rate=25, options={"x264-params": "tff=1"})
+        assert isinstance(video, av.VideoStream)
+        video.width, video.height, video.pix_fmt = 640, 480, "yuv420p"
+        for _, picture in timed_portraits(index / 25 for index in range(PICTURES)):
+            output.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        output.mux(video.encode(None))
+    reader = ClipReader(target.getvalue(), LIMITS)
+    assert all(frame.interlaced_frame for frame, *_ in reader.placed_pictures())
+    assert sum(1 for _ in reader.placed_pictures(SparePictures(5))) == PICTURES
+    assert_same_grid(target.getvalue(), 5)
 
 
 def test_a_tick_is_the_last_that_is_not_after_the_time() -> None:
