@@ -18,7 +18,8 @@ from model.dpdf_lq import Standardise
 from model.encoder import load_encoder
 from model.training.evaluate import answer
 from model.training.recipe import CorpusUse
-from model.training.train import fit_standardisation, main, parameter_groups, train
+from model.training.start import fit_standardisation, parameter_groups
+from model.training.train import main, train
 from tests.model.conftest import SCHEMA, Labelled, make_model, make_sample, write_corpus
 from tests.model.runs import CHANGES, CONFIG, tiny_recipe
 
