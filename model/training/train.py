@@ -85,7 +85,10 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    loaded = [(use, load_corpus(features / f"{use.name}.npz")) for use in recipe.corpora]
+    files = {use.name: features / f"{use.name}.npz" for use in recipe.corpora}
+    loaded = [(use, load_corpus(files[use.name])) for use in recipe.corpora]
+    # Of what is trained on: at the end of a long run the files may be others, or gone.
+    hashes = {name: file_sha256(path) for name, path in files.items()}
     if len({corpus.schema.fingerprint for _, corpus in loaded}) > 1:
         raise ValueError(f"feature files in {features} are of several schemas: prepare them anew")
     parts = [_part(use, corpus, features, recipe) for use, corpus in loaded if use.repeat]
@@ -115,7 +118,7 @@ def train(
         save=partial(save, checkpoint),
         frozen=kept_in_evaluation(model, recipe),
     )
-    _write_record(out, recipe, progress, {u.name: features / f"{u.name}.npz" for u, _ in loaded})
+    _write_record(out, recipe, progress, hashes)
     return checkpoint
 
 
@@ -138,10 +141,10 @@ def _part(use: CorpusUse, corpus: Corpus, features: Path, recipe: Recipe) -> Par
     return Part(use, targets["label"].samples, joined, augmentation)
 
 
-def _write_record(out: Path, recipe: Recipe, progress: Progress, data: dict[str, Path]) -> None:
+def _write_record(out: Path, recipe: Recipe, progress: Progress, hashes: dict[str, str]) -> None:
     record = {
         "recipe": asdict(recipe),
-        "data_sha256": {name: file_sha256(path) for name, path in data.items()},
+        "data_sha256": hashes,
         "torch": torch.__version__,
         "seconds": round(progress.seconds),
         "best_selection": progress.best,

@@ -17,6 +17,7 @@ from model.corpus import load_corpus
 from model.dpdf_lq import Standardise
 from model.encoder import load_encoder
 from model.training.evaluate import answer
+from model.training.loop import Progress, Run
 from model.training.recipe import CorpusUse
 from model.training.start import fit_standardisation, parameter_groups
 from model.training.train import main, train
@@ -194,6 +195,25 @@ def test_eq_36_draws_answers_to_the_mean_of_labels_and_l1_to_their_median(
     model, _ = load_checkpoint(path, schema=SCHEMA)
     (score,) = answer(model, [same], device=CPU).scores
     assert score == pytest.approx(expected, abs=0.1)
+
+
+def test_the_record_is_of_what_was_trained_on_whatever_has_become_of_it(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _voices(tmp_path, 32, 8)
+    features = tmp_path / "voices.npz"
+    expected = file_sha256(features)
+    fit = Run.fit
+
+    def fit_and_lose(run: Run, *args: Any, **options: Any) -> Progress:
+        features.unlink()
+        return fit(run, *args, **options)
+
+    monkeypatch.setattr(Run, "fit", fit_and_lose)
+    recipe = tiny_recipe(epochs=1, validations=1)
+    train(recipe, tmp_path, tmp_path / "out", device=CPU, encoder_folder=tiny_encoder)
+    record = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert record["data_sha256"] == {"voices": expected}
 
 
 def test_frozen_encoders_stay_as_published(tmp_path: Path, tiny_encoder: Path) -> None:
