@@ -48,8 +48,9 @@ TIMELINE_NICENESS = 10
 RETRY_WHILE_LOADING_SECONDS = 5
 """Retry-After of a request that comes before the service is ready (s)."""
 
-PATIENCE_UNDER_LOAD = 25.0
-"""While clips wait for a worker, seconds long, one more tenth makes the model's batches larger."""
+PATIENCE_UNDER_LOAD = 75.0
+"""While clips wait for a worker, seconds long, three tenths more make the model's batches larger.
+"""
 
 
 class Engine:

@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1000,
         description="How long the first clip of a batch waits for others (ms): not at all where "
-        "there are none, 25 times as long while clips wait for a worker.",
+        "there are none, 75 times as long while clips wait for a worker.",
     )
     batch_queue_clips: int = Field(
         default=64, ge=1, description="Clips that may wait for the model."
