@@ -35,7 +35,7 @@ class FeatureSchema:
         name: extractor and version, e.g. ``"dpdf-1"``.
         tokenizer: sha256 of the WordPiece vocabulary file (hex).
         max_tokens: longest text in WordPiece tokens, [CLS] and [SEP] included.
-        steps_per_second: rate of the audio rows, and the unit of a clip's time (1/s).
+        steps_per_second: rate of the audio and video rows (1/s).
         audio_columns: names of the audio columns, in order.
         video_columns: names of the video columns, in order.
         audio_rule: how sound becomes rows (levels, pooling), in words and numbers.

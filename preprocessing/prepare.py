@@ -39,7 +39,7 @@ PART = 64
 def sample_of(item: Item, in_force: FeatureSchema) -> Sample:
     """Everything the item has, as the service would see it.
 
-    Action unit means are held for the length of the sound, a row a picture, with the face's shape
+    Action unit means are held for the length of the sound, a row a step, with the face's shape
     unknown (NaN); a picture gives one row, or none where no face is found in it.
     """
     if item.clip is not None:
@@ -54,8 +54,7 @@ def sample_of(item: Item, in_force: FeatureSchema) -> Sample:
             sound_rows = audio_rows(audio.analyse(sound), in_force)
     video = np.empty((0, len(in_force.video_columns)), np.float32)
     if item.action_units is not None:
-        pictures = len(sound_rows) * schema.PICTURES_PER_SECOND // schema.STEPS_PER_SECOND
-        video = np.full((max(1, pictures), len(in_force.video_columns)), np.nan, np.float32)
+        video = np.full((max(1, len(sound_rows)), len(in_force.video_columns)), np.nan, np.float32)
         units = [in_force.video_columns.index(name) for name in INTENSITY_COLUMNS]
         video[:, units] = item.action_units
     elif item.picture is not None:

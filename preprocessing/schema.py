@@ -23,17 +23,16 @@ NAME = "dpdf-5"
 """Name and version of the extractor."""
 
 STEPS_PER_SECOND = 10
-"""Rate of the steps that sound is pooled to, and in which a clip's time is counted (1/s)."""
+"""Rate of the rows of sound and face, and the unit of a clip's time (1/s)."""
 
 PICTURES_PER_SECOND = 5
-"""Rate of the pictures analysed (1/s): half as many as there are steps, at half the cost."""
+"""Rate of the pictures analysed (1/s): each stands for two rows, at half the cost."""
 
 MAX_TOKENS = 256
 """Longest text in WordPiece tokens, [CLS] and [SEP] included."""
 
 MAX_STEPS = 500
-"""Most rows of sound; what a clip at the limit of 50 s has beyond is under 0.2 s. Of a face there
-are half as many."""
+"""Most rows of sound or face; what a clip at the limit of 50 s has beyond is under 0.2 s."""
 
 AUDIO_COLUMNS: tuple[str, ...] = (
     "zero_crossing_rate",
@@ -127,7 +126,8 @@ def _digest(*names: str) -> str:
 
 VIDEO_RULE = (
     f"upright frames, the first at or after each tick of 1/{PICTURES_PER_SECOND} s since the "
-    f"first frame, none twice; longest side at most 1920 pixels; mediapipe 0.10.21 face "
+    f"first frame, each shown until the next, for 1/{PICTURES_PER_SECOND} s at most, a row every "
+    f"1/{STEPS_PER_SECOND} s; longest side at most 1920 pixels; mediapipe 0.10.21 face "
     f"landmarks, faces looked for every {FOLLOWED_SECONDS} s and followed in between; OpenFace "
     f"action unit intensities 0-5, less a face's {REST_QUANTILE} quantile times t / (t + "
     f"{CALIBRATION_SECONDS} s), and 3D landmarks 17 to 67 aligned to a mean face, by weights "

@@ -13,6 +13,7 @@ from preprocessing.schema import (
     ACTIVE_DB,
     AUDIO_COLUMNS,
     MAX_STEPS,
+    PICTURES_PER_SECOND,
     SHAPE_COLUMNS,
     STEPS_PER_SECOND,
 )
@@ -64,23 +65,26 @@ def audio_steps(sound: AudioFeatures | None) -> NDArray[np.intp]:
 
 
 def face_rows(face: FaceFeatures | None, schema: FeatureSchema) -> NDArray[np.float32]:
-    """Pick the (pictures with a face, video columns) of the schema.
+    """Pick the (steps with a face, video columns) of the schema: of each step the picture shown.
 
     Pictures without a face are left out: they say nothing, and what is left keeps its order.
     """
     if face is None:
         return np.empty((0, len(schema.video_columns)), np.float32)
-    seen = face.values[_pictures_with_face(face)]
+    pictures, _ = _steps_with_face(face)
+    seen, of_step = np.unique(pictures, return_inverse=True)
+    values = face.values[seen]
     position = dict(INDEX) | {n: len(INDEX) + i for i, n in enumerate(SHAPE_COLUMNS)}
-    rows: NDArray[np.float32] = np.hstack([seen, shape_rows(seen)])
-    return rows[:, [position[name] for name in schema.video_columns]]
+    rows: NDArray[np.float32] = np.hstack([values, shape_rows(values)])
+    return rows[:, [position[name] for name in schema.video_columns]][of_step]
 
 
 def face_steps(face: FaceFeatures | None) -> NDArray[np.intp]:
-    """The steps of the clip, from 0, at which the pictures that `face_rows` picks are shown."""
+    """The steps of the clip, from 0, of the rows that `face_rows` picks."""
     if face is None:
         return np.empty(0, np.intp)
-    return shown_steps(face)[_pictures_with_face(face)]
+    _, steps = _steps_with_face(face)
+    return steps
 
 
 def shown_steps(face: FaceFeatures) -> NDArray[np.intp]:
@@ -90,5 +94,17 @@ def shown_steps(face: FaceFeatures) -> NDArray[np.intp]:
     return np.asarray(np.floor(ticks), np.intp)
 
 
-def _pictures_with_face(face: FaceFeatures) -> NDArray[np.intp]:
-    return np.flatnonzero(face.values[:, INDEX["success"]] == 1)[:MAX_STEPS]
+def _steps_with_face(face: FaceFeatures) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(rows,) pictures with a face and (rows,) the steps at which they are shown.
+
+    A picture is shown until the next one, but for no longer than pictures are apart; the last one
+    for a step: nobody knows when it ends.
+    """
+    if not len(face.values):
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    first = shown_steps(face)
+    held = np.clip(np.diff(first, append=first[-1] + 1), 1, STEPS_PER_SECOND // PICTURES_PER_SECOND)
+    held[face.values[:, INDEX["success"]] != 1] = 0
+    pictures = np.repeat(np.arange(len(first)), held)
+    since = np.arange(len(pictures)) - np.repeat(np.cumsum(held) - held, held)
+    return pictures[:MAX_STEPS], (first[pictures] + since)[:MAX_STEPS]

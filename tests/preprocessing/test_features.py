@@ -43,7 +43,8 @@ def test_a_talking_person_gives_everything_and_no_caution(talking_clip: bytes) -
     sample = to_sample(features, SCHEMA)
     assert sample.input_ids.shape == (15,)
     assert sample.audio.shape == (21, 35)
-    assert sample.video.shape == (10, len(VIDEO_COLUMNS))
+    # Ten pictures, each for two steps, the last for one.
+    assert sample.video.shape == (19, len(VIDEO_COLUMNS))
     # She smiles: the lip corner puller is up throughout.
     assert (sample.video[:, VIDEO_COLUMNS.index("AU12_r")] > 1).all()
 
@@ -151,6 +152,7 @@ def test_refusals_pass_through(talking_clip: bytes) -> None:
 
 def test_columns_are_picked_by_name_and_rows_without_a_face_or_a_voice_left_out() -> None:
     rows = np.full((3, len(COLUMNS)), np.nan, np.float32)
+    rows[:, INDEX["timestamp"]] = [0.0, 0.1, 0.2]
     rows[:, INDEX["success"]] = [1, 0, 1]
     rows[:, INDEX["AU12_r"]] = [0.5, 9.0, 1.5]
     rows[:, INDEX["AU04_r"]] = [2.5, 9.0, 3.5]

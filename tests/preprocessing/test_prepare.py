@@ -49,8 +49,8 @@ def test_action_units_are_held_for_the_length_of_the_sound() -> None:
         pytest.skip(f"{speech} is absent")
     item = Item("x", 2.2, "train", sound=speech, action_units=np.arange(17, dtype=np.float32))
     sample = prepare.sample_of(item, IN_FORCE)
-    # Of 3 s, those in which something is said, at ten steps and five pictures a second.
-    assert len(sample.video) == len(sample.audio) // 2
+    # Of 3 s, those in which something is said.
+    assert len(sample.audio) == len(sample.video)
     assert 10 < len(sample.audio) < 30
     assert (sample.video[:, :17] == np.arange(17)).all()
     assert np.isnan(sample.video[:, 17:]).all()

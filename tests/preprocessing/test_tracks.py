@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from preprocessing.clip import AudioFeatures, ClipFeatures, FaceFeatures
 from preprocessing.openface_columns import INDEX, empty_rows
-from preprocessing.schema import AUDIO_COLUMNS
-from preprocessing.tensors import audio_steps, face_steps
+from preprocessing.schema import AUDIO_COLUMNS, feature_schema
+from preprocessing.tensors import audio_steps, face_rows, face_steps
 from preprocessing.tracks import Tracks, tracks_of
 
 LEVEL = AUDIO_COLUMNS.index("rms_db")
@@ -61,12 +63,19 @@ def test_steps_of_rows_skip_pauses_and_pictures_without_a_face() -> None:
     assert audio_steps(sound(-40.0, 0.0, -31.0, -29.0)).tolist() == [1, 3]
     assert audio_steps(None).tolist() == audio_steps(sound(0.0, silent=True)).tolist() == []
     # 0.3 s in float32 is a little less than 0.3 s; an OpenFace file may begin late.
-    assert face_steps(face((0.0, None), (0.1, 1.0), (float(np.float32(0.3)), 2.0))).tolist() == [
-        1,
-        3,
-    ]
-    assert face_steps(face((7.0, 1.0), (7.2, 1.0))).tolist() == [0, 2]
-    assert face_steps(None).tolist() == []
+    found = face((0.0, None), (0.1, 1.0), (float(np.float32(0.3)), 2.0))
+    assert face_steps(found).tolist() == [1, 2, 3]
+    assert face_steps(face((7.0, 1.0), (7.2, 1.0))).tolist() == [0, 1, 2]
+    assert face_steps(None).tolist() == face_steps(face()).tolist() == []
+
+
+def test_a_picture_stands_for_every_step_at_which_it_is_shown() -> None:
+    clip = face((0.0, 1.0), (0.2, 2.0), (0.3, 3.0), (0.5, None), (0.7, 4.0), (1.5, 5.0))
+    clip.values[:, INDEX["AU12_r"]] = np.arange(6)
+    schema = replace(feature_schema("0" * 64), video_columns=("AU12_r",))
+    # Of a slow clip a picture counts for a fifth of a second, the last one for a step.
+    assert face_rows(clip, schema)[:, 0].tolist() == [0, 0, 1, 2, 2, 4, 4, 5]
+    assert face_steps(clip).tolist() == [0, 1, 2, 3, 4, 7, 8, 15]
 
 
 @pytest.mark.parametrize("steps", [499, 700])
