@@ -21,7 +21,8 @@ from tests.service.running import CHECKPOINT, Service, check_problem
 
 @pytest.fixture(scope="module")
 def long_clip() -> bytes:
-    return sample_clip(seconds=12)
+    # So long that its progress is seen, which is looked at every half second.
+    return sample_clip(seconds=36)
 
 
 def submit(
@@ -116,7 +117,7 @@ def test_a_job_explains_its_score_and_draws_its_clip(service: Service, clip: byt
 
 CAPTIONS = json.dumps(
     [
-        {"start": 2.0 * number, "end": 2.0 * number + 2.0, "text": text}
+        {"start": 6.0 * number, "end": 6.0 * number + 6.0, "text": text}
         for number, text in enumerate(["so good", "it was terrible", "I love it"] * 2)
     ]
 )
