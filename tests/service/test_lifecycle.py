@@ -23,7 +23,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def long_clip() -> bytes:
-    return sample_clip(seconds=12)
+    # Long enough to be in work while something happens to it.
+    return sample_clip(seconds=30)
 
 
 @pytest.fixture
