@@ -98,10 +98,14 @@ def sst(data: Path) -> Iterator[Item]:
 
 
 def unrated(data: Path) -> Iterator[Item]:
-    """Text without a label, for a teacher to score: tweets, editorials, and pieces of sentences.
+    """Text without a label, for a teacher to score.
 
-    The pieces are 4 to 16 words on end from the training sentences of MOSEI, the reviews and SST of
-    at least 12 words, one for every 16 words begun: parts of statements, as speech often is.
+    Tweets and editorials; pieces of sentences; and spliced sentences. The pieces are 4 to 16 words
+    on end from the training sentences of MOSEI, the reviews and SST of at least 12 words, one for
+    every 16 words begun: parts of statements, as speech often is. A spliced sentence is the
+    beginning of a training sentence of MOSI or MOSEI and the end of another of the same, two for
+    each of at least 4 words: what speakers say, as long as they say it, in turns that no label was
+    learned for.
     """
     for row in _table(data / "rated_snippets.csv"):
         if row["source"] in ("tweets", "nytEditorial"):
@@ -118,6 +122,22 @@ def unrated(data: Path) -> Iterator[Item]:
                 start = int(random.integers(len(words) - length + 1))
                 piece = " ".join(words[start : start + length])
                 yield Item(f"{item.name}-{number}", float("nan"), "train", text=piece)
+    for reader in (mosi, mosei):
+        yield from _spliced([item for item in reader(data) if item.split == "train"], random)
+
+
+def _spliced(items: list[Item], random: np.random.Generator) -> Iterator[Item]:
+    """Two sentences for each: its beginning, and the end of another."""
+    sentences = [
+        (item.name, words) for item in items if len(words := (item.text or "").split()) > 3
+    ]
+    for number in range(2):
+        for index, (name, words) in enumerate(sentences):
+            other = (index + int(random.integers(1, max(2, len(sentences))))) % len(sentences)
+            ending = sentences[other][1]
+            share = random.uniform(0.3, 0.7)
+            spliced = words[: round(share * len(words))] + ending[round(share * len(ending)) :]
+            yield Item(f"{name}-spliced-{number}", float("nan"), "train", text=" ".join(spliced))
 
 
 def ravdess(data: Path) -> Iterator[Item]:

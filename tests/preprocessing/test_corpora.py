@@ -56,6 +56,7 @@ def test_unrated_text_is_tweets_editorials_and_pieces_of_training_sentences(tmp_
         "v$_$1,too short,0.0,train",
         f"v$_$2,{' '.join('x' * 30)},0.0,test",
     )
+    write(tmp_path / "mosi.csv", "segment_id,text,sentiment,split")
     write(tmp_path / "sst.csv", "sentence_id,text,positivity,split")
     items = list(corpora.unrated(tmp_path))
     assert [item.name for item in items] == [
@@ -70,6 +71,30 @@ def test_unrated_text_is_tweets_editorials_and_pieces_of_training_sentences(tmp_
         start = words.index(piece[0])
         assert piece == words[start : start + len(piece)]
         assert 4 <= len(piece) <= 16
+
+
+def test_spliced_sentences_begin_as_one_training_sentence_and_end_as_another(
+    tmp_path: Path,
+) -> None:
+    sentences = {name: [f"{name}{i}" for i in range(10)] for name in "abc"}
+    rows = [f"v_{name},{' '.join(words)},0.0,train" for name, words in sentences.items()]
+    heldout = "v_d,this must never be taught,0.0,test"
+    write(tmp_path / "mosi.csv", "segment_id,text,sentiment,split", *rows, heldout)
+    write(tmp_path / "mosei.csv", "segment_id,text,sentiment,split")
+    write(tmp_path / "rated_snippets.csv", "source,snippet_id,text,valence")
+    write(tmp_path / "sst.csv", "sentence_id,text,positivity,split")
+    items = list(corpora.unrated(tmp_path))
+    assert [item.name for item in items] == [f"v_{n}-spliced-{i}" for i in (0, 1) for n in "abc"]
+    for item in items:
+        words = (item.text or "").split()
+        first, last = words[0][0], words[-1][0]
+        assert item.name.startswith(f"v_{first}")
+        assert first != last
+        beginning = [word for word in words if word.startswith(first)]
+        ending = words[len(beginning) :]
+        assert beginning == sentences[first][: len(beginning)]
+        assert 3 <= len(beginning) <= 7
+        assert ending == sentences[last][len(beginning) :]
 
 
 def test_treebank_spacing_is_undone(tmp_path: Path) -> None:
