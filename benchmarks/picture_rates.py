@@ -1,10 +1,9 @@
-"""How far scores move when fewer pictures of a clip are looked at, or less exact ones.
+"""How far scores move when fewer pictures of a clip are looked at.
 
     python -m benchmarks.picture_rates [--clips FOLDER ...] [--checkpoint FILE]
 
 Every real clip with a face is scored with a neutral sentence, its sound and the pictures of several
-rates, decoded with and without the loop filter, and with its pictures alone; differences are from
-the scores at ten pictures a second, with it.
+rates, and with its pictures alone; differences are from the scores at ten pictures a second.
 """
 
 from __future__ import annotations
@@ -32,24 +31,22 @@ from preprocessing.tensors import to_sample
 FOLDERS: Final = (Path("../shared/clips"), Path("../shared/openface"))
 SENTENCE: Final = "It was on the table."
 FINEST: Final = 10.0
-LOOKS: Final = ((FINEST, True), (5.0, True), (5.0, False), (4.0, False), (2.5, False))
-"""Pictures a second, and whether with the loop filter; the others are compared with the first."""
+RATES: Final = (FINEST, 5.0, 4.0, 2.5)
+"""Pictures a second; the others are compared with the first."""
 
 FEWEST: Final = 3
-"""Pictures with a face that a clip needs at every look to be compared."""
+"""Pictures with a face that a clip needs at every rate to be compared."""
 
 
 def samples(clip: Path, tracker: FaceTracker) -> list[Sample] | None:
-    """The clip at each of `LOOKS`; None where it shows too few faces, or is no clip."""
+    """The clip at each of `RATES`; None where it shows too few faces, or is no clip."""
     schema = feature_schema(default_tokenizer().sha256)
     try:
         reader = ClipReader(clip, DecodeLimits())
         sound = reader.sound()
         faces = [
-            tracker.analyse(
-                reader.frames(rate, loop_filter=loop_filter), pictures_per_second=rate, sound=sound
-            )
-            for rate, loop_filter in LOOKS
+            tracker.analyse(reader.frames(rate), pictures_per_second=rate, sound=sound)
+            for rate in RATES
         ]
     except PreprocessingError:
         return None
@@ -90,12 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     moved = np.abs(np.array(found) - np.array(found)[:, :, :1])
     print(f"{len(found)} clips; scores moved from those at {FINEST:g} pictures a second:")
-    for index, (rate, loop_filter) in enumerate(LOOKS[1:], start=1):
+    for index, rate in enumerate(RATES[1:], start=1):
         whole, alone = moved[:, 0, index], moved[:, 1, index]
-        decoded = "with loop filter" if loop_filter else "without"
         print(
-            f"  {rate:g} a second, {decoded}: {whole.mean():.2f} on average, "
-            f"at most {whole.max():.2f}; face alone {alone.mean():.2f}, at most {alone.max():.2f}"
+            f"  {rate:g} a second: {whole.mean():.2f} on average, at most {whole.max():.2f}; "
+            f"face alone {alone.mean():.2f}, at most {alone.max():.2f}"
         )
 
 

@@ -191,21 +191,18 @@ class ClipReader:
                 yield place, samples
                 place += len(samples) / SOUND_RATE
 
-    def frames(self, rate: float, *, loop_filter: bool = True) -> Iterator[Frame]:
+    def frames(self, rate: float) -> Iterator[Frame]:
         """Decode the video and give the pictures of a regular grid, one at a time.
 
         Args:
             rate: grid ticks per second.
-            loop_filter: as in `placed_pictures`.
 
         Raises:
             ClipTooLong: a picture comes later than the limit, or there are too many of them.
             ClipTooLarge: a picture has more pixels than the limit admits.
         """
         due = 0
-        for frame, seconds, index, _ in self.placed_pictures(
-            SparePictures(rate), loop_filter=loop_filter
-        ):
+        for frame, seconds, index, _ in self.placed_pictures(SparePictures(rate)):
             tick = tick_of(seconds, rate)
             if tick >= due and (made := self.picture(frame)):
                 due = tick + 1
@@ -227,15 +224,12 @@ class ClipReader:
             return None
 
     def placed_pictures(
-        self, spare: SparePictures | None = None, *, loop_filter: bool = True
+        self, spare: SparePictures | None = None
     ) -> Iterator[tuple[VideoFrame, float, int, float]]:
         """Decode the video picture by picture, converting and keeping none.
 
         Args:
             spare: which pictures may be left out; None = none.
-            loop_filter: smooth the edges between the blocks that pictures are coded in, as H.264,
-                HEVC and VP8 ask for. A quarter of H.264's decoding; without it grey values are off
-                by about one level in 256, by more where pictures are hardly given any bits.
 
         Yields:
             The picture; seconds since the first picture; its number, from 0, those that were left
@@ -252,7 +246,7 @@ class ClipReader:
             step = 1 / min(max(nominal, 1), MOST_PICTURES_PER_SECOND)
             start, offset = _start(container), 0.0
             origin, seconds, index = math.nan, -step, -1
-            for frame in self._frames(container, stream, spare, loop_filter=loop_filter):
+            for frame in self._frames(container, stream, spare):
                 if not isinstance(frame, VideoFrame):
                     continue
                 index += 1
@@ -311,17 +305,12 @@ class ClipReader:
         container: InputContainer,
         stream: AudioStream | VideoStream,
         spare: SparePictures | None = None,
-        *,
-        loop_filter: bool = True,
     ) -> Iterator[AudioFrame | VideoFrame]:
         """Decode packet by packet, so that a broken one costs no more than itself."""
         # Threads of the decoder's own hold a picture each, and what they make of a damaged file is
         # not always the same. The other cores look for faces meanwhile.
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = {
-            "max_pixels": str(4 * self._limits.pixels),
-            "skip_loop_filter": "default" if loop_filter else "all",
-        }
+        stream.codec_context.options = {"max_pixels": str(4 * self._limits.pixels)}
         packets = self._packets(container, stream)
         for packet, is_spare in spare.judged(packets) if spare else zip(packets, repeat(False)):
             stream.codec_context.skip_frame = "NONREF" if is_spare else "DEFAULT"

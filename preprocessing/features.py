@@ -28,7 +28,7 @@ from preprocessing.clip import (
 )
 from preprocessing.decode import ClipReader
 from preprocessing.errors import EmptyTranscript, UndecodableClip
-from preprocessing.schema import LOOP_FILTER, MAX_TOKENS, PICTURES_PER_SECOND
+from preprocessing.schema import MAX_TOKENS, PICTURES_PER_SECOND
 from preprocessing.text import WordPiece
 
 if TYPE_CHECKING:
@@ -142,8 +142,7 @@ def _heard_and_seen(
         hearing = beside.submit(_hear, reader)
         try:
             if openface_csv is None and reader.has_video:
-                frames = reader.frames(PICTURES_PER_SECOND, loop_filter=LOOP_FILTER)
-                pictures = faces_in(frames, timings)
+                pictures = faces_in(reader.frames(PICTURES_PER_SECOND), timings)
         finally:
             # Where both are at fault, the sound's fault is told, whichever is met first.
             heard = hearing.result()

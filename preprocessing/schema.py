@@ -19,7 +19,7 @@ from preprocessing.clip import SOUND_RATE
 if TYPE_CHECKING:
     from model.inputs import FeatureSchema
 
-NAME = "dpdf-6"
+NAME = "dpdf-5"
 """Name and version of the extractor."""
 
 STEPS_PER_SECOND = 10
@@ -27,10 +27,6 @@ STEPS_PER_SECOND = 10
 
 PICTURES_PER_SECOND = 5
 """Rate of the pictures analysed (1/s): each stands for two rows, at half the cost."""
-
-LOOP_FILTER = False
-"""Whether block edges are smoothed before pictures are analysed (`ClipReader.placed_pictures`): a
-quarter of H.264's decoding, for less than what another encoding of the same clip changes."""
 
 MAX_TOKENS = 256
 """Longest text in WordPiece tokens, [CLS] and [SEP] included."""
@@ -131,11 +127,11 @@ def _digest(*names: str) -> str:
 VIDEO_RULE = (
     f"upright frames, the first at or after each tick of 1/{PICTURES_PER_SECOND} s since the "
     f"first frame, each shown until the next, for 1/{PICTURES_PER_SECOND} s at most, a row every "
-    f"1/{STEPS_PER_SECOND} s; decoded {'with' if LOOP_FILTER else 'without'} loop filter; longest "
-    "side at most 1920 pixels; mediapipe 0.10.21 face landmarks, faces looked for every "
-    f"{FOLLOWED_SECONDS} s and followed in between; OpenFace action unit intensities 0-5, less a "
-    f"face's {REST_QUANTILE} quantile times t / (t + {CALIBRATION_SECONDS} s), and 3D landmarks 17 "
-    f"to 67 aligned to a mean face, by weights {_digest(*_FITTED)}; frames without a face dropped"
+    f"1/{STEPS_PER_SECOND} s; longest side at most 1920 pixels; mediapipe 0.10.21 face "
+    f"landmarks, faces looked for every {FOLLOWED_SECONDS} s and followed in between; OpenFace "
+    f"action unit intensities 0-5, less a face's {REST_QUANTILE} quantile times t / (t + "
+    f"{CALIBRATION_SECONDS} s), and 3D landmarks 17 to 67 aligned to a mean face, by weights "
+    f"{_digest(*_FITTED)}; frames without a face dropped"
 )
 """How frames become rows: `preprocessing.decode` and `preprocessing.face`."""
 

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from preprocessing.clip import SOUND_RATE, Frame, Sound
 from preprocessing.decode import ClipReader
 from preprocessing.grid import TICK_TOLERANCE, tick_of
-from preprocessing.schema import LOOP_FILTER
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -141,7 +140,7 @@ class ClipStream:
 @contextmanager
 def streamed(reader: ClipReader) -> Iterator[ClipStream]:
     """Open both streams of a clip, and close them."""
-    sound, pictures = reader.placed_sound(), reader.placed_pictures(loop_filter=LOOP_FILTER)
+    sound, pictures = reader.placed_sound(), reader.placed_pictures()
     try:
         yield ClipStream(sound, pictures, reader.picture)
     finally:

@@ -21,10 +21,10 @@ LIMITS = DecodeLimits()
 PICTURES = 60
 
 
-def grid(reader: ClipReader, rate: float, *, loop_filter: bool = True) -> Iterator[Frame]:
+def grid(reader: ClipReader, rate: float) -> Iterator[Frame]:
     """The grid's pictures with every picture of the clip decoded."""
     due = 0
-    for picture, seconds, index, _ in reader.placed_pictures(loop_filter=loop_filter):
+    for picture, seconds, index, _ in reader.placed_pictures():
         if seconds + 1e-6 >= due / rate and (made := reader.picture(picture)):
             due = int((seconds + 1e-6) * rate) + 1
             yield Frame(made[0], seconds, index, made[1])
@@ -42,10 +42,9 @@ def made_of(codec: str, container: str, *, even: bool = True) -> bytes:
     )
 
 
-def assert_same_grid(source: bytes | Path, rate: float, *, loop_filter: bool = True) -> None:
+def assert_same_grid(source: bytes | Path, rate: float) -> None:
     reader = ClipReader(source, LIMITS)
-    spared = list(reader.frames(rate, loop_filter=loop_filter))
-    whole = list(grid(reader, rate, loop_filter=loop_filter))
+    spared, whole = list(reader.frames(rate)), list(grid(reader, rate))
     assert [(f.index, f.seconds, f.scale) for f in spared] == [
         (f.index, f.seconds, f.scale) for f in whole
     ]
@@ -59,23 +58,6 @@ def assert_same_grid(source: bytes | Path, rate: float, *, loop_filter: bool = T
 )
 def test_codecs_and_rates(codec: str, container: str, rate: float) -> None:
     assert_same_grid(made_of(codec, container), rate)
-
-
-@pytest.mark.parametrize(
-    ("codec", "container", "filtered"),
-    [("libx264", "mp4", True), ("libvpx", "webm", True), ("mpeg4", "avi", False)],
-)
-def test_without_loop_filter_pictures_are_nearly_the_same(
-    codec: str, container: str, *, filtered: bool
-) -> None:
-    source = made_of(codec, container)
-    assert_same_grid(source, 5, loop_filter=False)
-    reader = ClipReader(source, LIMITS)
-    exact, quick = (list(reader.frames(5, loop_filter=smooth)) for smooth in (True, False))
-    assert [(f.index, f.seconds) for f in exact] == [(f.index, f.seconds) for f in quick]
-    off = [np.abs(a.rgb.astype(int) - b.rgb).mean() for a, b in zip(exact, quick, strict=True)]
-    assert max(off) < 2
-    assert (max(off) > 0) == filtered
 
 
 @pytest.mark.parametrize("rate", [2, 5])
