@@ -12,6 +12,7 @@ from model.corpus import Corpus, load_corpus
 from model.training.cue_teacher import (
     ExpectedScore,
     Mean,
+    VoiceAndFace,
     face_statistics,
     fit_face_teacher,
     fit_joint_teacher,
@@ -19,6 +20,7 @@ from model.training.cue_teacher import (
     fit_voice_teacher,
     joint_statistics,
     kinds,
+    small_network,
     statistics,
     voice_statistics,
 )
@@ -96,6 +98,23 @@ def test_an_expected_score_is_the_mean_over_what_a_clip_may_be() -> None:
     teacher.fit(np.zeros((3, 5)), scores, classes)
     # Happy clips score 1.5 on average, sad ones -2.
     assert teacher.predict(np.zeros((2, 5))) == pytest.approx([0.625, 0.625])
+
+
+def test_voice_and_face_are_heard_and_seen_apart() -> None:
+    random = np.random.default_rng(3)
+    classes = np.array(["happy"] * 30 + ["sad"] * 90)
+    signs = np.where(classes == "happy", 1.0, -1.0)
+    voice, face = (signs[:, None] * 0.7 + random.normal(size=(120, 2)) for _ in range(2))
+    told = VoiceAndFace(2).fit(np.concatenate([voice, face], axis=1), classes)
+    assert told.classes_.tolist() == ["happy", "sad"]
+    clip = np.array([[0.5, 0.4, 0.9, -0.1]])
+    (heard,) = small_network().fit(voice, classes).predict_proba(clip[:, :2])
+    (seen,) = small_network().fit(face, classes).predict_proba(clip[:, 2:])
+    # A quarter of the clips is happy, which both take for granted: it must not count twice.
+    odds = (heard[0] + 0.001) / (heard[1] + 0.001) * (seen[0] + 0.001) / (seen[1] + 0.001) * 3
+    (happy, sad) = told.predict_proba(clip)[0]
+    assert happy / sad == pytest.approx(odds)
+    assert happy + sad == pytest.approx(1)
 
 
 def test_teachers_are_averaged() -> None:
