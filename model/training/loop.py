@@ -44,15 +44,32 @@ class Part:
     Attributes:
         use: how often.
         samples: n samples.
-        targets: (n, 3) float32: the label and the teacher's score, -3..3, NaN where there is none
-            (every row has one of them), and 1 where errors are squared, else 0.
+        targets: (n, 2) float32: the label and the teacher's score, -3..3, NaN where there is none;
+            every row has one of them.
+        squared: whether errors are squared.
         augmentation: what happens to each sample each time.
     """
 
     use: CorpusUse
     samples: list[Sample]
     targets: NDArray[np.float32]
+    squared: bool
     augmentation: Augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of one step, of any parts.
+
+    Attributes:
+        samples: B samples, augmented.
+        targets: (B, 2) float32 as in `Part`.
+        squared: (B,) bool: whose errors are squared.
+    """
+
+    samples: list[Sample]
+    targets: NDArray[np.float32]
+    squared: NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -78,15 +95,19 @@ class Progress:
 
 def epoch_batches(
     parts: Sequence[Part], recipe: Recipe, spread: Spread, random: np.random.Generator
-) -> Iterator[tuple[list[Sample], NDArray[np.float32]]]:
+) -> Iterator[Batch]:
     """One epoch's batches: each corpus as often as it says, clips of like length together."""
-    items: list[tuple[Sample, NDArray[np.float32]]] = []
+    items: list[tuple[Sample, NDArray[np.float32], bool]] = []
     for part in parts:
         whole, share = divmod(part.use.repeat, 1)
         drawn = [np.arange(len(part.samples))] * int(whole)
         drawn.append(random.permutation(len(part.samples))[: round(share * len(part.samples))])
         items += [
-            (part.augmentation.apply(part.samples[i], random, spread), part.targets[i])
+            (
+                part.augmentation.apply(part.samples[i], random, spread),
+                part.targets[i],
+                part.squared,
+            )
             for i in np.concatenate(drawn)
         ]
     order = random.permutation(len(items))
@@ -96,8 +117,8 @@ def epoch_batches(
         near = sorted(order[start : start + stretch], key=lambda i: likeness(items[i][0], recipe))
         batches += [near[i : i + recipe.batch_size] for i in range(0, len(near), recipe.batch_size)]
     for index in random.permutation(len(batches)):
-        chosen = [items[i] for i in batches[index]]
-        yield [sample for sample, _ in chosen], np.stack([target for _, target in chosen])
+        samples, targets, squared = zip(*(items[i] for i in batches[index]), strict=True)
+        yield Batch(list(samples), np.stack(targets), np.array(squared))
 
 
 def likeness(sample: Sample, recipe: Recipe) -> tuple[str, int]:
@@ -115,23 +136,23 @@ def epoch_length(parts: Sequence[Part], recipe: Recipe) -> int:
     return -(-items // recipe.batch_size)
 
 
-def distance(scores: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
+def distance(scores: Tensor, targets: Tensor, squared: Tensor, recipe: Recipe) -> Tensor:
     """The loss of a batch: from the labels (eq. 36, or the absolute error) and from the teacher.
 
     Args:
         scores: (B,) the model's answers.
-        targets: (B, 3) as in `Part`.
+        targets: (B, 2) as in `Batch`.
+        squared: (B,) likewise.
         recipe: names the teacher's weight.
 
     Returns:
         () mean over the batch.
     """
-    squared, targets = targets[:, 2:] > 0, targets[:, :2]
     known = ~targets.isnan()
     taught = torch.where(known[:, 0], recipe.teacher_weight, 1.0) * known[:, 1]
     weights = torch.stack([1 - taught, taught], dim=1)
     errors = torch.where(known, scores[:, None] - targets.nan_to_num(), 0.0)
-    errors = torch.where(squared, errors.square(), errors.abs())
+    errors = torch.where(squared[:, None], errors.square(), errors.abs())
     return (errors * weights).sum(dim=1).mean()
 
 
@@ -213,7 +234,7 @@ class Run:
         for epoch in range(progress.step // max(1, length), recipe.epochs):
             random = np.random.default_rng((recipe.seed, epoch))
             batches = epoch_batches(parts, recipe, spread, random)
-            for index, (samples, targets) in enumerate(batches):
+            for index, batch in enumerate(batches):
                 if epoch * length + index < progress.step:
                     continue
                 if recipe.patience and progress.since_best >= recipe.patience:
@@ -221,7 +242,7 @@ class Run:
                 self.model.train()
                 for module in frozen:
                     module.eval()
-                self._learn(samples, targets, steps)
+                self._learn(batch, steps)
                 bar.update()
                 bar.set_postfix(loss=f"{progress.loss:.3f}", best=f"{progress.best:.4f}")
                 if progress.step in due:
@@ -231,7 +252,7 @@ class Run:
         self._state.unlink(missing_ok=True)
         return progress
 
-    def _learn(self, samples: list[Sample], targets: NDArray[np.float32], steps: int) -> None:
+    def _learn(self, batch: Batch, steps: int) -> None:
         """One step of AdamW; rates rise over the warm-up and fall to 0 at the end."""
         recipe, progress = self.recipe, self.progress
         rise = (progress.step + 1) / max(1.0, recipe.warm_up * steps)
@@ -239,9 +260,10 @@ class Run:
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * scale
         with torch.autocast(self.device.type, dtype=torch.bfloat16), _attention(self.device):
-            outputs = self.scorer(self.model, collate(samples).to(self.device))
-        target = torch.from_numpy(targets).to(self.device)
-        loss = distance(outputs.score.float(), target, recipe)
+            outputs = self.scorer(self.model, collate(batch.samples).to(self.device))
+        targets = torch.from_numpy(batch.targets).to(self.device)
+        squared = torch.from_numpy(batch.squared).to(self.device)
+        loss = distance(outputs.score.float(), targets, squared, recipe)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(

@@ -132,13 +132,12 @@ def _part(use: CorpusUse, corpus: Corpus, features: Path, recipe: Recipe) -> Par
         score: replace(corpus, scores=values).split("train").only(use.modalities)
         for score, values in (("label", corpus.scores), ("taught", taught))
     }
-    label, taught = targets["label"].scores, targets["taught"].scores
-    squared = np.full_like(label, (use.loss or recipe.loss) == "mse")
-    joined = np.stack([label, taught, squared], axis=1)
-    if np.isnan(joined[:, :2]).all(axis=1).any():
+    joined = np.stack([targets["label"].scores, targets["taught"].scores], axis=1)
+    if np.isnan(joined).all(axis=1).any():
         raise ValueError(f"{use.name} has samples without a score: set taught = true for it.")
     augmentation = Augmentation(**(recipe.augmentation | use.augmentation))
-    return Part(use, targets["label"].samples, joined, augmentation)
+    squared = (use.loss or recipe.loss) == "mse"
+    return Part(use, targets["label"].samples, joined, squared, augmentation)
 
 
 def _write_record(out: Path, recipe: Recipe, progress: Progress, hashes: dict[str, str]) -> None:

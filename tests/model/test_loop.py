@@ -25,7 +25,8 @@ def _parts(*repeats: float) -> list[Part]:
         Part(
             CorpusUse(f"corpus-{index}", repeat=repeat),
             [make_sample(i, 1 + i) for i in range(10)],
-            np.stack([scores[index], *np.full((2, 10), np.nan, np.float32)], axis=1),
+            np.stack([scores[index], np.full(10, np.nan, np.float32)], axis=1),
+            index % 2 == 1,
             Augmentation(),
         )
         for index, repeat in enumerate(repeats)
@@ -36,7 +37,7 @@ def _epoch(seed: int, recipe: Recipe, *repeats: float) -> list[tuple[list[Sample
     random = np.random.default_rng(seed)
     spread = Spread(np.ones(5, np.float32), np.ones(3, np.float32))
     batches = epoch_batches(_parts(*repeats), recipe, spread, random)
-    return [(samples, targets[:, 0]) for samples, targets in batches]
+    return [(batch.samples, batch.targets[:, 0]) for batch in batches]
 
 
 def test_an_epoch_sees_each_corpus_as_often_as_it_says() -> None:
@@ -79,13 +80,13 @@ def test_batches_of_a_kind_hold_clips_with_the_same_modalities() -> None:
     # All cost the same.
     kinds = [(1, 2, 2), (2, 0, 0), (0, 8, 0), (0, 0, 8)]
     samples = [make_sample(i, *kinds[i % 4]) for i in range(64)]
-    targets = np.zeros((64, 3), np.float32)
-    parts = [Part(CorpusUse("mixed"), samples, targets, Augmentation())]
+    targets = np.zeros((64, 2), np.float32)
+    parts = [Part(CorpusUse("mixed"), samples, targets, squared=False, augmentation=Augmentation())]
     spread = Spread(np.ones(5, np.float32), np.ones(3, np.float32))
     for together in (False, True):
         recipe = tiny_recipe(batch_size=8, batches_of_a_kind=together)
         batches = list(epoch_batches(parts, recipe, spread, np.random.default_rng(1)))
-        mixed = [len({sample.modalities for sample in batch}) > 1 for batch, _ in batches]
+        mixed = [len({sample.modalities for sample in batch.samples}) > 1 for batch in batches]
         assert any(mixed) != together
 
 
@@ -111,12 +112,24 @@ def test_the_loss_is_shared_between_label_and_teacher(
 ) -> None:
     # The answer is -1: 3 from the label of 2, and the teacher weighs a quarter.
     row = [float("nan") if value is None else value for value in (label, taught)]
-    target = torch.tensor([[*row, float(squared)]])
-    loss = distance(torch.tensor([-1.0]), target, tiny_recipe(teacher_weight=0.25))
+    recipe = tiny_recipe(teacher_weight=0.25)
+    loss = distance(torch.tensor([-1.0]), torch.tensor([row]), torch.tensor([squared]), recipe)
     assert float(loss) == pytest.approx(expected)
 
 
 def test_each_corpus_has_its_loss() -> None:
     # Errors of 3 by both: the mean of 3 and 9.
-    targets = torch.tensor([[2.0, float("nan"), 0], [2.0, float("nan"), 1]])
-    assert float(distance(torch.tensor([-1.0, -1]), targets, tiny_recipe())) == pytest.approx(6)
+    targets = torch.tensor([[2.0, float("nan")]] * 2)
+    loss = distance(torch.tensor([-1.0, -1]), targets, torch.tensor([False, True]), tiny_recipe())
+    assert float(loss) == pytest.approx(6)
+
+
+def test_a_sample_keeps_its_corpus_s_loss() -> None:
+    spread = Spread(np.ones(5, np.float32), np.ones(3, np.float32))
+    recipe = tiny_recipe(batch_size=4)
+    parts = _parts(1.0, 1.0)
+    batches = list(epoch_batches(parts, recipe, spread, np.random.default_rng(1)))
+    assert any(len(set(batch.squared.tolist())) == 2 for batch in batches)
+    for batch in batches:
+        # Scores from 10 on are the second corpus's.
+        assert batch.squared.tolist() == (batch.targets[:, 0] >= 10).tolist()
