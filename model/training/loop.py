@@ -33,6 +33,13 @@ from model.training.recipe import CorpusUse, Recipe
 Validation = Callable[[nn.Module], tuple[float, dict[str, dict[str, object]]]]
 """Measures a model: the number to make small, and every corpus's metrics."""
 
+MOST_PAIRS = 2**20
+"""Most pairs of positions, clips times the square of the longest, that are in memory at once.
+
+Attention keeps a number for each of them, for every head and layer, until the gradient has passed:
+for the model's two encoders about two GB.
+"""
+
 STATE = "state.pt"
 """Where a run keeps what it needs to go on; taken away when it is done."""
 
@@ -156,6 +163,23 @@ def distance(scores: Tensor, targets: Tensor, squared: Tensor, recipe: Recipe) -
     return (errors * weights).sum(dim=1).mean()
 
 
+def pieces(batch: Batch) -> Iterator[Batch]:
+    """A batch in parts of at most `MOST_PAIRS`: mostly itself, of long clips a few at a time.
+
+    Their gradients add up to the batch's, but for batch norm, which sees each part by itself.
+    """
+    lengths = [
+        max(len(sample.input_ids), len(sample.audio), len(sample.video)) for sample in batch.samples
+    ]
+    start = 0
+    for end in range(1, len(lengths) + 1):
+        more = lengths[start : end + 1]
+        if end == len(lengths) or len(more) * max(more) ** 2 > MOST_PAIRS:
+            part = slice(start, end)
+            yield Batch(batch.samples[part], batch.targets[part], batch.squared[part])
+            start = end
+
+
 def _attention(device: torch.device) -> AbstractContextManager[None]:
     """Plain on a CPU: the backward of PyTorch's fused attention was the slowest part there."""
     if device.type != "cpu":
@@ -259,13 +283,10 @@ class Run:
         scale = min(rise, (steps - progress.step) / steps)
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate * scale
-        with torch.autocast(self.device.type, dtype=torch.bfloat16), _attention(self.device):
-            outputs = self.scorer(self.model, collate(batch.samples).to(self.device))
-        targets = torch.from_numpy(batch.targets).to(self.device)
-        squared = torch.from_numpy(batch.squared).to(self.device)
-        loss = distance(outputs.score.float(), targets, squared, recipe)
         self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = torch.zeros((), device=self.device)
+        for piece in pieces(batch):
+            loss += self._add_gradient(piece, share=len(piece.samples) / len(batch.samples))
         nn.utils.clip_grad_norm_(
             [p for group in self._optimiser.param_groups for p in group["params"]],
             recipe.gradient_norm,
@@ -274,9 +295,19 @@ class Run:
         if self._averaged is not None:
             self._averaged.update_parameters(self.model)
         progress.step += 1
-        value = float(loss.detach())
+        value = float(loss)
         fresh = progress.step == 1
         progress.loss = value if fresh else progress.loss + 0.02 * (value - progress.loss)
+
+    def _add_gradient(self, piece: Batch, *, share: float) -> Tensor:
+        """Add the gradient of a part of a batch; returns its share of the loss."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16), _attention(self.device):
+            outputs = self.scorer(self.model, collate(piece.samples).to(self.device))
+        targets = torch.from_numpy(piece.targets).to(self.device)
+        squared = torch.from_numpy(piece.squared).to(self.device)
+        loss = share * distance(outputs.score.float(), targets, squared, self.recipe)
+        loss.backward()
+        return loss.detach()
 
     def _validate(self, validate: Validation, save: Callable[[nn.Module], None]) -> None:
         progress = self.progress

@@ -12,7 +12,7 @@ import torch
 from model.corpus import cost
 from model.inputs import Sample
 from model.training.datasets import Augmentation, Spread
-from model.training.loop import Part, distance, epoch_batches, epoch_length
+from model.training.loop import Batch, Part, distance, epoch_batches, epoch_length, pieces
 from model.training.recipe import CorpusUse, Recipe
 from tests.model.conftest import make_sample
 from tests.model.runs import tiny_recipe
@@ -95,6 +95,20 @@ def test_batches_come_in_random_order() -> None:
         tuple(_epoch(seed, tiny_recipe(batch_size=5), 2.0)[0][1].tolist()) for seed in range(8)
     }
     assert len(orders) > 1
+
+
+def test_long_clips_are_learned_from_a_few_at_a_time() -> None:
+    # 2**20 pairs hold 6 x 400² or 4 x 500²; what is longer than that is learned from alone.
+    lengths = [10] * 60 + [400] * 7 + [500] * 5 + [1025] * 2
+    samples = [make_sample(index, 1, length) for index, length in enumerate(lengths)]
+    targets = np.arange(2 * len(lengths), dtype=np.float32).reshape(-1, 2)
+    batch = Batch(samples, targets, np.arange(len(lengths)) % 3 == 0)
+    parts = list(pieces(batch))
+    sizes = [[len(sample.audio) for sample in part.samples] for part in parts]
+    assert sizes == [[10] * 60, [400] * 6, [400] + [500] * 3, [500] * 2, [1025], [1025]]
+    assert [sample for part in parts for sample in part.samples] == samples
+    np.testing.assert_array_equal(np.concatenate([part.targets for part in parts]), targets)
+    np.testing.assert_array_equal(np.concatenate([p.squared for p in parts]), batch.squared)
 
 
 @pytest.mark.parametrize(

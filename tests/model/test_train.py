@@ -295,6 +295,24 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     assert (tmp_path / "b" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_batch_in_parts_teaches_what_it_teaches_as_a_whole(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _voices(tmp_path, 48, 8)
+    # Batch norm alone looks at the clips beside: here it rests.
+    recipe = tiny_recipe(batches_of_a_kind=True, epochs=3)
+    losses = []
+    for pairs in (2**20, 100):
+        # 5 rows a clip: all 16 at once, or four.
+        monkeypatch.setattr("model.training.loop.MOST_PAIRS", pairs)
+        out = tmp_path / str(pairs)
+        train(recipe, tmp_path, out, device=CPU, encoder_folder=tiny_encoder)
+        history = json.loads((out / "record.json").read_text())["history"]
+        losses.append([entry["loss"] for entry in history])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
+
+
 def test_a_state_of_another_recipe_is_not_gone_on_from(tmp_path: Path, tiny_encoder: Path) -> None:
     _voices(tmp_path, 32, 8)
     torch.save({"recipe": "another"}, tmp_path / "state.pt")
