@@ -56,8 +56,9 @@ def test_time_is_counted_once_and_by_stage(talking_clip: bytes) -> None:
     one_after_the_other = timings["text"] + timings["decode"] + timings["face"]
     assert one_after_the_other <= timings["features"]
     assert timings["audio"] <= timings["features"]
-    assert timings["decode"] > 1
-    assert timings["face"] > 10
+    # Pictures take longer than words do on any machine; how long is for benchmarks/ to say.
+    assert timings["decode"] > 3 * timings["text"]
+    assert timings["face"] > 3 * timings["text"]
 
 
 def test_two_extractions_agree(talking_clip: bytes) -> None:
