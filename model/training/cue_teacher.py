@@ -212,9 +212,9 @@ def fit_face_teacher(corpus: Corpus) -> Teacher:
 
 def fit_joint_teacher(corpus: Corpus) -> Teacher:
     """From `joint_statistics` of acted clips to scores: a small network each for voice and face."""
-    heard = voice_statistics(corpus).shape[1]
-    told = ExpectedScore(VoiceAndFace(heard))
-    return told.fit(joint_statistics(corpus), corpus.scores, kinds(corpus))
+    clips = joint_statistics(corpus)
+    apart = VoiceAndFace(clips.shape[1] - len(corpus.schema.video_columns))
+    return ExpectedScore(apart).fit(clips, corpus.scores, kinds(corpus))
 
 
 def fit_picture_teacher(corpus: Corpus) -> Teacher:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,65 +18,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from model.corpus import cost
-from model.inputs import Sample, collate
-from model.training.datasets import Augmentation, Spread
+from model.inputs import collate
+from model.training.batches import Batch, Part, epoch_batches, epoch_length, pieces
+from model.training.datasets import Spread
 from model.training.evaluate import Scorer
-from model.training.recipe import CorpusUse, Recipe
+from model.training.recipe import Recipe
 
 Validation = Callable[[nn.Module], tuple[float, dict[str, dict[str, object]]]]
 """Measures a model: the number to make small, and every corpus's metrics."""
 
-MOST_PAIRS = 2**20
-"""Most pairs of positions, clips times the square of the longest, that are in memory at once.
-
-Attention keeps a number for each of them, for every head and layer, until the gradient has passed:
-for the model's two encoders about two GB.
-"""
-
 STATE = "state.pt"
 """Where a run keeps what it needs to go on; taken away when it is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What a run learns from one corpus.
-
-    Attributes:
-        use: how often.
-        samples: n samples.
-        targets: (n, 2) float32: the label and the teacher's score, -3..3, NaN where there is none;
-            every row has one of them.
-        squared: whether errors are squared.
-        augmentation: what happens to each sample each time.
-    """
-
-    use: CorpusUse
-    samples: list[Sample]
-    targets: NDArray[np.float32]
-    squared: bool
-    augmentation: Augmentation
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Samples of one step, of any parts.
-
-    Attributes:
-        samples: B samples, augmented.
-        targets: (B, 2) float32 as in `Part`.
-        squared: (B,) bool: whose errors are squared.
-    """
-
-    samples: list[Sample]
-    targets: NDArray[np.float32]
-    squared: NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -100,49 +57,6 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def epoch_batches(
-    parts: Sequence[Part], recipe: Recipe, spread: Spread, random: np.random.Generator
-) -> Iterator[Batch]:
-    """One epoch's batches: each corpus as often as it says, clips of like length together."""
-    items: list[tuple[Sample, NDArray[np.float32], bool]] = []
-    for part in parts:
-        whole, share = divmod(part.use.repeat, 1)
-        drawn = [np.arange(len(part.samples))] * int(whole)
-        drawn.append(random.permutation(len(part.samples))[: round(share * len(part.samples))])
-        items += [
-            (
-                part.augmentation.apply(part.samples[i], random, spread),
-                part.targets[i],
-                part.squared,
-            )
-            for i in np.concatenate(drawn)
-        ]
-    order = random.permutation(len(items))
-    stretch = 50 * recipe.batch_size
-    batches = []
-    for start in range(0, len(order), stretch):
-        near = sorted(order[start : start + stretch], key=lambda i: likeness(items[i][0], recipe))
-        batches += [near[i : i + recipe.batch_size] for i in range(0, len(near), recipe.batch_size)]
-    for index in random.permutation(len(batches)):
-        samples, targets, squared = zip(*(items[i] for i in batches[index]), strict=True)
-        yield Batch(list(samples), np.stack(targets), np.array(squared))
-
-
-def likeness(sample: Sample, recipe: Recipe) -> tuple[str, int]:
-    """What samples of a batch have in common: their cost, and first, if asked for, their kind."""
-    kind = "+".join(sorted(sample.modalities)) if recipe.batches_of_a_kind else ""
-    return kind, cost(sample)
-
-
-def epoch_length(parts: Sequence[Part], recipe: Recipe) -> int:
-    """How many batches `epoch_batches` yields."""
-    items = 0
-    for part in parts:
-        whole, share = divmod(part.use.repeat, 1)
-        items += int(whole) * len(part.samples) + round(share * len(part.samples))
-    return -(-items // recipe.batch_size)
-
-
 def distance(scores: Tensor, targets: Tensor, squared: Tensor, recipe: Recipe) -> Tensor:
     """The loss of a batch: from the labels (eq. 36, or the absolute error) and from the teacher.
 
@@ -161,23 +75,6 @@ def distance(scores: Tensor, targets: Tensor, squared: Tensor, recipe: Recipe) -
     errors = torch.where(known, scores[:, None] - targets.nan_to_num(), 0.0)
     errors = torch.where(squared[:, None], errors.square(), errors.abs())
     return (errors * weights).sum(dim=1).mean()
-
-
-def pieces(batch: Batch) -> Iterator[Batch]:
-    """A batch in parts of at most `MOST_PAIRS`: mostly itself, of long clips a few at a time.
-
-    Their gradients add up to the batch's, but for batch norm, which sees each part by itself.
-    """
-    lengths = [
-        max(len(sample.input_ids), len(sample.audio), len(sample.video)) for sample in batch.samples
-    ]
-    start = 0
-    for end in range(1, len(lengths) + 1):
-        more = lengths[start : end + 1]
-        if end == len(lengths) or len(more) * max(more) ** 2 > MOST_PAIRS:
-            part = slice(start, end)
-            yield Batch(batch.samples[part], batch.targets[part], batch.squared[part])
-            start = end
 
 
 def _attention(device: torch.device) -> AbstractContextManager[None]:
@@ -285,7 +182,8 @@ class Run:
             group["lr"] = rate * scale
         self._optimiser.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device)
-        for piece in pieces(batch):
+        # Frozen encoders keep nothing for a gradient, and what is behind them is small.
+        for piece in [batch] if recipe.freeze_encoders else pieces(batch):
             loss += self._add_gradient(piece, share=len(piece.samples) / len(batch.samples))
         nn.utils.clip_grad_norm_(
             [p for group in self._optimiser.param_groups for p in group["params"]],

@@ -23,9 +23,10 @@ from model.checkpoint import file_sha256
 from model.corpus import Corpus, load_corpus
 from model.dpdf_lq import DPDFLQ
 from model.predictor import choose_device
+from model.training.batches import Part
 from model.training.datasets import Augmentation, Spread, load_taught
 from model.training.evaluate import Scorer, answer, ask, report
-from model.training.loop import Part, Progress, Run
+from model.training.loop import Progress, Run
 from model.training.recipe import CorpusUse, Recipe, read_recipe
 from model.training.start import (
     encoders_of,

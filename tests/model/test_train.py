@@ -303,8 +303,8 @@ def test_a_batch_in_parts_teaches_what_it_teaches_as_a_whole(
     recipe = tiny_recipe(batches_of_a_kind=True, epochs=3)
     losses = []
     for pairs in (2**20, 100):
-        # 5 rows a clip: all 16 at once, or four.
-        monkeypatch.setattr("model.training.loop.MOST_PAIRS", pairs)
+        # Three tokens a clip: all 16 at once, or eleven and five.
+        monkeypatch.setattr("model.training.batches.MOST_PAIRS", pairs)
         out = tmp_path / str(pairs)
         train(recipe, tmp_path, out, device=CPU, encoder_folder=tiny_encoder)
         history = json.loads((out / "record.json").read_text())["history"]

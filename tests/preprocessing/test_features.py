@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.sample_clip import TRANSCRIPT, timed_portraits, voice, write_clip
+from examples.sample_clip import TRANSCRIPT, sample_clip, timed_portraits, voice, write_clip
 from preprocessing.clip import AudioFeatures, ClipFeatures, DecodeLimits, FaceFeatures, TextFeatures
 from preprocessing.errors import ClipTooLong, EmptyTranscript, InvalidOpenFaceCsv, UndecodableClip
 from preprocessing.features import extract
@@ -49,16 +49,16 @@ def test_a_talking_person_gives_everything_and_no_caution(talking_clip: bytes) -
     assert (sample.video[:, VIDEO_COLUMNS.index("AU12_r")] > 1).all()
 
 
-def test_time_is_counted_once_and_by_stage(talking_clip: bytes) -> None:
-    timings = extract(talking_clip, TRANSCRIPT).timings_ms
+def test_time_is_counted_once_and_by_stage() -> None:
+    # Long enough that faces are still looked for when the last picture is decoded.
+    timings = extract(sample_clip(8.0), TRANSCRIPT).timings_ms
     assert set(timings) == {"features", "decode", "text", "audio", "face"}
     assert all(spent >= 0 for spent in timings.values())
     one_after_the_other = timings["text"] + timings["decode"] + timings["face"]
     assert one_after_the_other <= timings["features"]
     assert timings["audio"] <= timings["features"]
-    # Pictures take longer than words do on any machine; how long is for benchmarks/ to say.
-    assert timings["decode"] > 3 * timings["text"]
-    assert timings["face"] > 3 * timings["text"]
+    assert timings["decode"] > 1
+    assert timings["face"] > 10
 
 
 def test_two_extractions_agree(talking_clip: bytes) -> None:
