@@ -92,8 +92,11 @@ build/runs/text/record.json: $(RECIPES)/text.toml build/features/unrated.taught.
 build/features/spoken.npz: $(FEATURES)
 	$(BIN)/python -m model.training.cues
 
-build/runs/default/record.json: $(RECIPES)/default.toml build/runs/text/record.json \
+build/runs/cues/record.json: $(RECIPES)/cues.toml build/runs/text/record.json \
 		build/features/spoken.npz
+	$(TRAIN) $< --out $(@D)
+
+build/runs/default/record.json: $(RECIPES)/default.toml build/runs/cues/record.json
 	$(TRAIN) $< --out $(@D)
 
 build/runs/default/calibrated.jsonl: build/runs/default/record.json
