@@ -95,6 +95,19 @@ JAW_FACE: Final[Array] = np.array(
 
 Midway between that of FER2013's pictures and that of the test clips."""
 
+CHIN_VERTICES: Final = JAW_VERTICES[-5:]
+"""The lowest of the jaw's vertices."""
+
+_CHIN_DEPTH_MM: Final = float(JAW_FACE[-5:, 2].mean())
+
+NOD_DEGREES_PER_MM: Final = 0.38
+"""How far OpenFace's head is bowed beyond what a picture's outlines say, for every mm by which the
+mesh has the chin deeper in the head than the mean face has it.
+
+The mesh's own depth tells of the pitch what outlines leave open. OpenFace's pitch less ours grows
+by .43 degrees a mm on icface_00116 and by .33 on openface_default; fitted to either alone it raises
+the other's correlation, from .84 to .89 and from .92 to .94."""
+
 _POSED: Final = np.concatenate([RIGID_VERTICES, JAW_VERTICES, JAW_VERTICES])
 _POSED_FACE: Final[Array] = np.concatenate([RIGID_FACE, JAW_FACE, JAW_FACE])
 
@@ -158,10 +171,18 @@ class Head:
         matrix: Array = Rotation.from_rotvec(rotation.ravel()).as_matrix()
         return matrix, np.array(translation, np.float64).ravel()
 
+    @cached_property
+    def bowed(self) -> Array:
+        """(3, 3) the pose's rotation, turned about the head's own x by `NOD_DEGREES_PER_MM`."""
+        deeper = self.frontal[CHIN_VERTICES, 2].mean() - _CHIN_DEPTH_MM
+        nod = Rotation.from_euler("x", NOD_DEGREES_PER_MM * deeper, degrees=True)
+        bowed: Array = self.pose[0] @ nod.as_matrix()
+        return bowed
+
     @property
     def pose_angles(self) -> Array:
-        """(3,) rad: R = Rx(a) Ry(b) Rz(c)."""
-        return euler_angles(self.pose[0])
+        """(3,) rad of `bowed`: R = Rx(a) Ry(b) Rz(c)."""
+        return euler_angles(self.bowed)
 
     @property
     def shape_angles(self) -> Array:
@@ -170,12 +191,12 @@ class Head:
         OpenFace's shape model knows no perspective, so that it takes a head beside the camera's
         axis to be turned by the angle of the ray to it.
         """
-        rotation, translation = self.pose
+        translation = self.pose[1]
         ray = translation / np.linalg.norm(translation)
         axis = np.cross(ray, (0.0, 0.0, 1.0))
         sine = np.linalg.norm(axis)
         aim = Rotation.from_rotvec(axis * (np.arcsin(sine) / sine if sine else 0.0))
-        return euler_angles(aim.as_matrix() @ rotation)
+        return euler_angles(aim.as_matrix() @ self.bowed)
 
     @cached_property
     def similarity(self) -> tuple[float, Array, Array]:

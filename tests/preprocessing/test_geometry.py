@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from preprocessing.gaze import EYES, gaze, gaze_angles
-from preprocessing.geometry import FACE_POINTS, VERTICES, Camera, Head
+from preprocessing.geometry import CHIN_VERTICES, FACE_POINTS, VERTICES, Camera, Head, euler_angles
 from tests.preprocessing.heads import (
     ANGLES,
     CAMERA,
@@ -38,9 +39,23 @@ def test_unproject_undoes_the_projection() -> None:
 @given(ANGLE, ANGLE, ANGLE, st.floats(-100, 100), st.floats(-100, 100), st.floats(300, 2000))
 def test_pose_is_recovered(a: float, b: float, c: float, x: float, y: float, z: float) -> None:
     head = Head(head_mesh((a, b, c), (x, y, z)), CAMERA)
-    assert head.pose_angles == pytest.approx((a, b, c), abs=1e-4)
+    assert euler_angles(head.pose[0]) == pytest.approx((a, b, c), abs=1e-4)
     assert head.pose[1] == pytest.approx((x, y, z), abs=0.1)
     assert head.pose[0] @ head.pose[0].T == pytest.approx(np.eye(3))
+
+
+def test_a_chin_that_lies_deeper_bows_the_head() -> None:
+    """5 mm at 0.38 degrees each about the head's own x, though nothing in the picture moves."""
+    head = flat_head(scale=1.0)
+    mesh = head.mesh.copy()
+    mesh[CHIN_VERTICES] += 5 * head.similarity[1] @ (0, 0, 1)
+    assert Head(head.mesh, CAMERA).bowed == pytest.approx(head.pose[0])
+    mesh[:, :2] = head.mesh[:, :2]
+    deeper = Head(mesh, CAMERA)
+    assert deeper.pose[0] == pytest.approx(head.pose[0])
+    turned = Rotation.from_matrix(head.pose[0].T @ deeper.bowed).as_rotvec(degrees=True)
+    lean = head.similarity[1][2, 2]
+    assert turned == pytest.approx((0.38 * 5 * lean**2, 0, 0), abs=1e-6)
 
 
 def test_turning_to_the_pictures_right_is_a_negative_yaw() -> None:
@@ -60,9 +75,10 @@ def test_similarity_and_frontal_undo_scale_and_pose() -> None:
 
 def test_a_head_beside_the_axis_looks_turned_to_the_shape_model() -> None:
     straight = Head(head_mesh((0.0, 0.0, 0.0), (0.0, 0.0, 600.0)), CAMERA)
-    assert straight.shape_angles == pytest.approx((0, 0, 0), abs=1e-6)
+    assert straight.shape_angles == pytest.approx((straight.pose_angles[0], 0, 0), abs=1e-6)
     beside = Head(head_mesh((0.0, 0.0, 0.0), (150.0, 0.0, 600.0)), CAMERA)
-    assert beside.shape_angles == pytest.approx((0, -math.atan(150 / 600), 0), abs=1e-4)
+    turned = Rotation.from_euler("YX", (-math.atan(150 / 600), beside.pose_angles[0]))
+    assert beside.shape_angles == pytest.approx(turned.as_euler("XYZ"), abs=1e-4)
 
 
 def test_the_68_points() -> None:
