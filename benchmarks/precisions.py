@@ -1,5 +1,7 @@
 """The model in float32 and in bfloat16: how far scores move, what it costs, what it saves.
 
+The times have float32 with PyTorch's own products beside it (`model/onednn.py`).
+
 ``python -m benchmarks.precisions`` (a minute) needs ``build/features``. Accuracy on validation
 splits, as this is a choice; time of one forward with one thread, both in turns, medians.
 """
@@ -62,19 +64,23 @@ def main() -> None:
         apart = np.abs(one - other)
         cells = (*errors, float(apart.mean()), float(apart.max()))
         print(f"| {name} | {len(samples)} | {' | '.join(f'{cell:.4f}' for cell in cells)} |")
-    print("\n| clips a batch | float32 (ms) | bfloat16 (ms) | times as fast |\n|---|---|---|---|")
+    with torch.backends.mkldnn.flags(enabled=False):
+        own = Predictor.load(DEFAULT_CHECKPOINT, schema=schema, device="cpu")
+    kinds = {"float32, MKL": own, "float32": exact, "bfloat16": half}
+    print(f"\n| clips a batch | {' | '.join(f'{kind} (ms)' for kind in kinds)} |")
+    print("|---|---|---|---|")
     clips = list(corpora["ravdess"].samples)
-    for size in (1, 2, 4):
-        spent: tuple[list[float], list[float]] = ([], [])
+    for size in (1, 2, 4, 8):
+        spent: dict[str, list[float]] = {kind: [] for kind in kinds}
         for turn in range(TURNS + 1):
-            for predictor, times in zip((exact, half), spent, strict=True):
+            for kind, predictor in kinds.items():
                 started = time.perf_counter()
                 predictor.predict(clips[:size])
-                # The first turn warms both.
+                # The first turn warms all.
                 if turn:
-                    times.append(1000 * (time.perf_counter() - started))
-        slow, fast = map(statistics.median, spent)
-        print(f"| {size} | {slow:.1f} | {fast:.1f} | {slow / fast:.2f} |")
+                    spent[kind].append(1000 * (time.perf_counter() - started))
+        medians = (statistics.median(times) for times in spent.values())
+        print(f"| {size} | {' | '.join(f'{median:.1f}' for median in medians)} |")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class FeatureSchema:
     @property
     def fingerprint(self) -> str:
         """First 16 hex digits of the sha256 over the canonical JSON of all fields."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        return _fingerprint(self)
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces."""
@@ -73,6 +74,12 @@ class FeatureSchema:
             for name, value in values.items()
         }
         return cls(**fields_read)
+
+
+@cache
+def _fingerprint(schema: FeatureSchema) -> str:
+    # Every answer names it.
+    return hashlib.sha256(schema.to_json().encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from model.encoder import merge_low_rank_changes
 from model.explainer import Explainer
 from model.explanation import Explanation
 from model.inputs import FeatureSchema, ModelInputs, Sample
+from model.onednn import use_onednn
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -91,6 +92,8 @@ class Predictor:
             for module in model.modules():
                 if isinstance(module, nn.Linear):
                     module.to(self._reduced)
+        elif device.type == "cpu":
+            use_onednn(model)
         with self._autocast():
             self._explainer = Explainer(self._model)
         positions = header.config

@@ -174,7 +174,7 @@ class Batcher:
             self._arrival.clear()
             try:
                 # In steps: the others may be gone before its patience is.
-                await asyncio.wait_for(self._arrival.wait(), min(left, self._wait_seconds))
+                await asyncio.wait_for(self._arrival.wait(), min(left, 5 * self._wait_seconds))
             except TimeoutError:
                 continue
         waiting = [entry for entry in self._entries if not entry.answer.done()]
