@@ -1,7 +1,8 @@
 """Clips a second: what the workers alone reach, and what is left of it behind HTTP and the model.
 
 ``python -m benchmarks.throughput``: for one core up to all of this process, as many workers; the
-pool by itself, then a service with 32 clients, both pinned to these cores. Printed as Markdown.
+pool by itself and a service with 32 clients in turns, both pinned to these cores. Medians of the
+turns, printed as Markdown.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -93,7 +95,8 @@ def service_whole(folder: Path, clip: bytes, workers: int, clips: int) -> tuple[
 def main() -> None:
     """Print a row a number of cores."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
-    parser.add_argument("--clips", type=int, default=96, help="clips of each measurement")
+    parser.add_argument("--clips", type=int, default=160, help="clips of each measurement")
+    parser.add_argument("--turns", type=int, default=3, help="measurements of each")
     parser.add_argument("--seconds", type=int, default=3, help="length of the clip")
     parser.add_argument("--lines", type=int, default=360, help="height of its pictures")
     options = parser.parse_args()
@@ -103,8 +106,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for count in range(1, len(cores) + 1):
             os.sched_setaffinity(0, cores[:count])
-            alone = pool_alone(clip, count, options.clips)
-            whole, batch = service_whole(Path(name) / str(count), clip, count, options.clips)
+            turns = [
+                (
+                    pool_alone(clip, count, options.clips),
+                    *service_whole(Path(name) / f"{count}-{turn}", clip, count, options.clips),
+                )
+                for turn in range(options.turns)
+            ]
+            alone, whole, batch = map(statistics.median, zip(*turns, strict=True))
             rows.append(
                 f"| {count} | {alone:.2f} | {whole:.2f} | {whole / alone:.2f} | {batch:.2f} |"
             )

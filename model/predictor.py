@@ -86,6 +86,7 @@ class Predictor:
                 merge_low_rank_changes(encoder)
         self._model = model.to(device).eval().requires_grad_(requires_grad=False)
         self.device = device
+        self._threads = torch.get_num_threads()
         self._reduced = PRECISIONS[precision]
         if self._reduced is not None:
             # Autocast alone would convert every weight anew in every forward.
@@ -137,6 +138,14 @@ class Predictor:
         """
         model, header = load_checkpoint(checkpoint, schema=schema, encoder_folder=encoder_folder)
         return cls(model, header, file_sha256(checkpoint), choose_device(device), precision)
+
+    def allow_threads(self, threads: int) -> None:
+        """Let products that the calling thread starts take so many threads, on the CPU alone.
+
+        Never fewer than there were when the weights were loaded.
+        """
+        if self.device.type == "cpu":
+            torch.set_num_threads(max(threads, self._threads))
 
     @torch.inference_mode()
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:

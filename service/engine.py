@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,7 +38,8 @@ from service.worker import (
 )
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from model.inputs import Sample
+    from model.predictor import Prediction, Predictor
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -48,9 +49,8 @@ TIMELINE_NICENESS = 10
 RETRY_WHILE_LOADING_SECONDS = 5
 """Retry-After of a request that comes before the service is ready (s)."""
 
-PATIENCE_UNDER_LOAD = 75.0
-"""While clips wait for a worker, seconds long, three tenths more make the model's batches larger.
-"""
+PATIENCE_UNDER_LOAD = 125.0
+"""While clips wait for a worker, seconds long, half a second more enlarges the model's batches."""
 
 
 class Engine:
@@ -362,7 +362,7 @@ class Engine:
         self.predictor = predictor
         self._answers = self._answer_cache(predictor)
         self._batcher = Batcher(
-            predictor.predict,
+            partial(self._predict, predictor),
             predictor.explain,
             batch_clips=self.settings.batch_clips,
             wait_ms=self.settings.batch_wait_ms,
@@ -379,6 +379,12 @@ class Engine:
             precision=self.settings.precision,
             seconds=round(time.perf_counter() - started, 1),
         )
+
+    def _predict(self, predictor: Predictor, samples: Sequence[Sample]) -> list[Prediction]:
+        """Score a batch, in the model's thread; with more threads while no worker is busy."""
+        alone = not (self.pool.busy or self.timelines.busy)
+        predictor.allow_threads(self.settings.lone_model_threads if alone else 1)
+        return predictor.predict(samples)
 
     def _patience(self) -> float:
         if self.pool.waiting:

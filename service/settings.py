@@ -24,6 +24,9 @@ SECRET_BYTES = 24
 MOST_FACE_THREADS = 4
 """Above, one clip's decoder cannot keep the threads busy, and each takes 50 MB."""
 
+MOST_MODEL_THREADS = 4
+"""A forward has little to share out: with two threads it takes four fifths of the time."""
+
 MOST_FACE_THREADS_OF_ALL = 96
 """Of all workers, one a core: each brings three threads of MediaPipe's for every core with it."""
 
@@ -170,7 +173,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1000,
         description="How long the first clip of a batch waits for others (ms): not at all where "
-        "there are none, 75 times as long while clips wait for a worker.",
+        "there are none, 125 times as long while clips wait for a worker.",
     )
     batch_queue_clips: int = Field(
         default=64, ge=1, description="Clips that may wait for the model."
@@ -272,6 +275,11 @@ class Settings(BaseSettings):
         return self.clip_threads or max(
             1, min(MOST_FACE_THREADS, cores, MOST_FACE_THREADS_OF_ALL // cores)
         )
+
+    @property
+    def lone_model_threads(self) -> int:
+        """Threads of the model on a CPU where no worker is busy."""
+        return min(MOST_MODEL_THREADS, len(os.sched_getaffinity(0)))
 
     @property
     def keys(self) -> list[str]:
