@@ -1,18 +1,29 @@
-"""Linear layers on a CPU by oneDNN.
+"""Linear layers on a CPU by oneDNN, in few shapes.
 
 PyTorch multiplies float32 matrices by MKL, which takes about twice as long on an AMD processor with
-AVX-512 as oneDNN does, which PyTorch carries for its other types. The sums are the same but for
-their last bits; `benchmarks/precisions.py` has both times.
+AVX-512 as oneDNN does, by which PyTorch multiplies bfloat16. The sums are the same but for their
+last bits; `benchmarks/precisions.py` has both times.
+
+oneDNN makes a program for every number of rows that it meets and keeps a thousand of them, most of
+a megabyte each, and clips differ in their numbers of rows. So rows go in blocks of few sizes, in
+bfloat16 as well: without, 320 batches of made-up clips cost 800 MB, and time for each new size.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+BLOCKS = (256, 128, 64, 48, 32, 16)
+"""Numbers of rows that are multiplied at once; what is left of a clip is filled up to the next."""
+
+LEAST_PRODUCTS = 2_000_000
+"""Multiplications below which a layer's product in float32 gains nothing."""
 
 
 class OneDnnLinear(nn.Linear):
-    """The same tensors as a linear layer; float32 on the CPU only.
+    """The same tensors as a linear layer, float32 or bfloat16 on the CPU.
 
     Where a gradient is wanted, PyTorch's own product is used: oneDNN's has none.
 
@@ -28,21 +39,49 @@ class OneDnnLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
-        if torch.is_grad_enabled():
+        rows = x.numel() // self.in_features
+        least = LEAST_PRODUCTS if self.weight.dtype == torch.float32 else 1
+        if torch.is_grad_enabled() or rows * self.weight.numel() < least:
             return super().forward(x)
+        blocks = blocks_of(rows)
+        missing = sum(blocks) - rows
+        flat = functional.pad(x.reshape(rows, -1).to(self.weight.dtype), (0, 0, 0, missing))
+        products = [self.product(block) for block in flat.split(blocks)]
+        out = products[0] if len(products) == 1 else torch.cat(products)
+        return out[:rows].view(*x.shape[:-1], self.out_features)
+
+    def product(self, rows: Tensor) -> Tensor:
+        """Map (rows, in) to (rows, out)."""
         # What torch.compile makes of a linear layer on a CPU, without a compiler on the machine.
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(
+            rows, self.weight, self.bias, "none", [], ""
+        )
         return out
+
+
+def blocks_of(rows: int) -> list[int]:
+    """Sizes of the blocks that hold so many rows (at least 1), each of `BLOCKS`, largest first."""
+    blocks = []
+    for size in BLOCKS[:3]:
+        blocks += [size] * (rows // size)
+        rows %= size
+    if rows:
+        blocks.append(min(size for size in BLOCKS if size >= rows))
+    return blocks
 
 
 def use_onednn(model: nn.Module) -> None:
     """Let a model's linear layers go by oneDNN, changed in place.
 
-    Nothing happens where this PyTorch lacks it or `torch.backends.mkldnn.enabled` is false.
+    Nothing happens where this PyTorch lacks it, `torch.backends.mkldnn.enabled` is false, or the
+    weights are of a type that the processor has no products for.
     """
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return
+    there = {torch.float32}
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        there.add(torch.bfloat16)
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear:
+            if type(child) is nn.Linear and child.weight.dtype in there:
                 setattr(module, name, OneDnnLinear(child))

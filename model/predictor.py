@@ -93,7 +93,7 @@ class Predictor:
             for module in model.modules():
                 if isinstance(module, nn.Linear):
                     module.to(self._reduced)
-        elif device.type == "cpu":
+        if device.type == "cpu":
             use_onednn(model)
         with self._autocast():
             self._explainer = Explainer(self._model)

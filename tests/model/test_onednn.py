@@ -4,21 +4,61 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from model.onednn import OneDnnLinear, use_onednn
+from model import onednn
+from model.onednn import BLOCKS, OneDnnLinear, blocks_of, use_onednn
 
 
-@pytest.mark.parametrize("shape", [(1, 7), (5, 7), (2, 3, 7), (0, 7)])
+@pytest.mark.parametrize("shape", [(1, 7), (5, 7), (2, 3, 7), (0, 7), (17, 31, 7)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_same_products(shape: tuple[int, ...], *, bias: bool) -> None:
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 1e-6), (torch.bfloat16, 0.02)])
+def test_same_products(
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    off: float,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    bias: bool,
+) -> None:
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this processor has no products of bfloat16")
+    monkeypatch.setattr(onednn, "LEAST_PRODUCTS", 1)
     torch.manual_seed(1)
     linear = nn.Linear(7, 11, bias=bias)
     x = torch.randn(shape)
     with torch.inference_mode():
-        found, expected = OneDnnLinear(linear)(x), linear(x)
+        expected = linear(x)
+        found = OneDnnLinear(linear.to(dtype))(x if dtype == torch.float32 else x.to(dtype))
     assert found.shape == expected.shape
-    assert torch.allclose(found, expected, atol=1e-6)
+    assert found.dtype == dtype
+    assert torch.allclose(found.float(), expected, atol=off)
+
+
+@pytest.mark.parametrize(
+    ("rows", "blocks"),
+    [
+        (1, [16]),
+        (16, [16]),
+        (17, [32]),
+        (33, [48]),
+        (63, [64]),
+        (65, [64, 16]),
+        (511, [256, 128, 64, 64]),
+        (512, [256, 256]),
+    ],
+)
+def test_rows_go_in_few_sizes(rows: int, blocks: list[int]) -> None:
+    assert blocks_of(rows) == blocks
+
+
+@given(st.integers(1, 5000))
+def test_blocks_hold_all_rows_and_fill_up_less_than_16(rows: int) -> None:
+    blocks = blocks_of(rows)
+    assert set(blocks) <= set(BLOCKS)
+    assert 0 <= sum(blocks) - rows < 16
 
 
 def test_tensors_are_shared_and_every_linear_layer_is_replaced() -> None:
