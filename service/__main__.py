@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
     # Busy workers keep all cores busy; a second thread of the model would spin for one of them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # oneDNN would keep 1024 programs, one for each shape that it meets, some as large as a megabyte.
+    # oneDNN would keep 1024 programs, one for each shape, some as large as a megabyte.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "400")
 
     from service.server import serve
