@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import httpx
@@ -34,12 +35,14 @@ class Load:
         return self.statuses.count(httpx.codes.OK) / self.seconds
 
 
-def press(url: str, clips: Sequence[bytes], clients: int) -> Load:
-    """Send clips by so many clients, each the next one as soon as it has its answer."""
+def press(
+    url: str, clips: Sequence[bytes], clients: int, words: Iterable[str] = repeat(WORDS)
+) -> Load:
+    """Send clips and words by so many clients, each the next one as soon as it has its answer."""
 
-    def send(clip: bytes) -> int:
-        files, words = {"video": ("clip.mp4", clip)}, {"transcript": WORDS}
-        return client.post("/predict", files=files, data=words).status_code
+    def send(clip: bytes, said: str) -> int:
+        files, form = {"video": ("clip.mp4", clip)}, {"transcript": said}
+        return client.post("/predict", files=files, data=form).status_code
 
     limits = httpx.Limits(max_connections=clients)
     with (
@@ -47,7 +50,7 @@ def press(url: str, clips: Sequence[bytes], clients: int) -> Load:
         ThreadPoolExecutor(clients) as pool,
     ):
         started = time.perf_counter()
-        statuses = tuple(pool.map(send, clips))
+        statuses = tuple(pool.map(send, clips, words))
         return Load(statuses, time.perf_counter() - started)
 
 
