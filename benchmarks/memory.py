@@ -2,17 +2,19 @@
 
 ``python -m benchmarks.memory``: 2,000 clips of 1 to 4 s with 1 to 60 words by four clients, as
 lengths are what caches hang on; after each tenth of them the memory of server, fork server and
-workers together (proportional set size). The first tenth is the warm-up. Then the most that a worker ever had after clips of 1, 10 and 50 s, each in a service
-of its own: what is held does not grow with the clip but for its sound and its rows.
+workers together (proportional set size). The first tenth is the warm-up. Then the most that a
+worker ever had after clips of 1, 10 and 50 s, each in a service of its own: what is held does not
+grow with the clip but for its sound and its rows.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import random
 import tempfile
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.load import memory_mib, peak_mib, press
 from benchmarks.speed_clips import WORDS, speed_clip
@@ -34,7 +36,7 @@ def processes(service: Service) -> list[int]:
 
 def over_requests(folder: Path, requests: int) -> list[float]:
     """Memory after each tenth of the requests (MiB)."""
-    choice = random.Random(0)
+    generator = np.random.default_rng(0)
     clips = [speed_clip(seconds, 360).read_bytes() for seconds in (1, 2, 3, 4)]
     words = (WORDS.split() * 60)[:60]
     found = []
@@ -43,9 +45,9 @@ def over_requests(folder: Path, requests: int) -> list[float]:
         for _ in range(10):
             load = press(
                 f"http://127.0.0.1:{service.port}",
-                choice.choices(clips, k=requests // 10),
+                [clips[n] for n in generator.integers(len(clips), size=requests // 10)],
                 CLIENTS,
-                [" ".join(words[: choice.randint(1, 60)]) for _ in range(requests // 10)],
+                [" ".join(words[:n]) for n in generator.integers(1, 61, size=requests // 10)],
             )
             if set(load.statuses) != {200}:
                 raise RuntimeError(f"not every clip was answered: {set(load.statuses)}")
