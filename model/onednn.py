@@ -43,12 +43,15 @@ class OneDnnLinear(nn.Linear):
         least = LEAST_PRODUCTS if self.weight.dtype == torch.float32 else 1
         if torch.is_grad_enabled() or rows * self.weight.numel() < least:
             return super().forward(x)
-        blocks = blocks_of(rows)
-        missing = sum(blocks) - rows
-        flat = functional.pad(x.reshape(rows, -1).to(self.weight.dtype), (0, 0, 0, missing))
-        products = [self.product(block) for block in flat.split(blocks)]
+        *full, last = blocks_of(rows)
+        left = rows - sum(full)
+        blocks = list(x.reshape(rows, -1).to(self.weight.dtype).split([*full, left]))
+        if left < last:
+            blocks[-1] = functional.pad(blocks[-1], (0, 0, 0, last - left))
+        products = [self.product(block) for block in blocks]
+        products[-1] = products[-1][:left]
         out = products[0] if len(products) == 1 else torch.cat(products)
-        return out[:rows].view(*x.shape[:-1], self.out_features)
+        return out.view(*x.shape[:-1], self.out_features)
 
     def product(self, rows: Tensor) -> Tensor:
         """Map (rows, in) to (rows, out)."""
