@@ -7,6 +7,7 @@ last bits; `benchmarks/precisions.py` has both times.
 oneDNN makes a program for every number of rows that it meets and keeps a thousand of them, most of
 a megabyte each, and clips differ in their numbers of rows. So rows go in blocks of few sizes, in
 bfloat16 as well: without, 320 batches of made-up clips cost 800 MB, and time for each new size.
+`service/__main__.py` bounds the number of programs that are kept.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ BLOCKS = (256, 128, 64, 48, 32, 16)
 """Numbers of rows that are multiplied at once; what is left of a clip is filled up to the next."""
 
 LEAST_PRODUCTS = 2_000_000
-"""Multiplications below which a layer's product in float32 gains nothing."""
+"""Multiplications below which a layer's product gains nothing, and its program is small."""
 
 
 class OneDnnLinear(nn.Linear):
@@ -40,8 +41,7 @@ class OneDnnLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
         rows = x.numel() // self.in_features
-        least = LEAST_PRODUCTS if self.weight.dtype == torch.float32 else 1
-        if torch.is_grad_enabled() or rows * self.weight.numel() < least:
+        if torch.is_grad_enabled() or rows * self.weight.numel() < LEAST_PRODUCTS:
             return super().forward(x)
         *full, last = blocks_of(rows)
         left = rows - sum(full)
