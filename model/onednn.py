@@ -73,6 +73,20 @@ def blocks_of(rows: int) -> list[int]:
     return blocks
 
 
+@torch.inference_mode()
+def make_programs(model: nn.Module) -> None:
+    """Have oneDNN make what it needs for every kind of layer and size of block, beforehand.
+
+    For as many threads as the calling thread has now; others are programs of their own.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, OneDnnLinear)]
+    kinds = {(layer.weight.shape, layer.bias is None): layer for layer in layers}
+    for layer in kinds.values():
+        if BLOCKS[0] * layer.weight.numel() >= LEAST_PRODUCTS:
+            for rows in BLOCKS:
+                layer.product(torch.zeros(rows, layer.in_features, dtype=layer.weight.dtype))
+
+
 def use_onednn(model: nn.Module) -> None:
     """Let a model's linear layers go by oneDNN, changed in place.
 

@@ -19,7 +19,7 @@ from model.encoder import merge_low_rank_changes
 from model.explainer import Explainer
 from model.explanation import Explanation
 from model.inputs import FeatureSchema, ModelInputs, Sample
-from model.onednn import use_onednn
+from model.onednn import make_programs, use_onednn
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -202,8 +202,16 @@ class Predictor:
         rule = self._intervals.get(sample.modalities)
         return None if rule is None else rule.around(score)
 
-    def warm_up(self, batch_sizes: Sequence[int] = (1, 2)) -> None:
-        """Run batches of made-up clips, so that the first request pays for no first time."""
+    def warm_up(self, batch_sizes: Sequence[int] = (1, 2), threads: Sequence[int] = ()) -> None:
+        """Run batches of made-up clips, so that the first request pays for no first time.
+
+        Args:
+            batch_sizes: clips of each.
+            threads: that will be allowed (`allow_threads`).
+        """
+        for allowed in threads:
+            self.allow_threads(allowed)
+            make_programs(self._model)
         schema = self.schema
         sample = Sample(
             input_ids=np.full(16, 100, np.int64),

@@ -414,7 +414,7 @@ class Engine:
             device=self.settings.device,
             precision=self.settings.precision,
         )
-        predictor.warm_up()
+        predictor.warm_up(threads=(self.settings.lone_model_threads, 1))
         return predictor
 
     def _on_poison(self, error: Exception) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from model import onednn
-from model.onednn import BLOCKS, OneDnnLinear, blocks_of, use_onednn
+from model.onednn import BLOCKS, OneDnnLinear, blocks_of, make_programs, use_onednn
 
 
 @pytest.mark.parametrize("shape", [(1, 7), (5, 7), (2, 3, 7), (0, 7), (17, 31, 7)])
@@ -70,6 +70,21 @@ def test_tensors_are_shared_and_every_linear_layer_is_replaced() -> None:
     }
     kinds = [type(module) for module in model.modules() if isinstance(module, nn.Linear)]
     assert kinds == [OneDnnLinear, OneDnnLinear]
+
+
+def test_programs_are_made_for_layers_that_can_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    product = OneDnnLinear.product
+
+    def noted(layer: OneDnnLinear, rows: torch.Tensor) -> torch.Tensor:
+        asked.append((len(rows), layer.in_features, layer.out_features))
+        return product(layer, rows)
+
+    monkeypatch.setattr(OneDnnLinear, "product", noted)
+    model = nn.Sequential(nn.Linear(90, 90), nn.Linear(90, 90), nn.Linear(90, 8))
+    use_onednn(model)
+    make_programs(model)
+    assert asked == [(rows, 90, 90) for rows in BLOCKS]
 
 
 def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
