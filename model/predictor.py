@@ -86,7 +86,6 @@ class Predictor:
                 merge_low_rank_changes(encoder)
         self._model = model.to(device).eval().requires_grad_(requires_grad=False)
         self.device = device
-        self._threads = torch.get_num_threads()
         self._reduced = PRECISIONS[precision]
         if self._reduced is not None:
             # Autocast alone would convert every weight anew in every forward.
@@ -138,14 +137,6 @@ class Predictor:
         """
         model, header = load_checkpoint(checkpoint, schema=schema, encoder_folder=encoder_folder)
         return cls(model, header, file_sha256(checkpoint), choose_device(device), precision)
-
-    def allow_threads(self, threads: int) -> None:
-        """Let products that the calling thread starts take so many threads, on the CPU alone.
-
-        Never fewer than there were when the weights were loaded.
-        """
-        if self.device.type == "cpu":
-            torch.set_num_threads(max(threads, self._threads))
 
     @torch.inference_mode()
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
@@ -202,16 +193,9 @@ class Predictor:
         rule = self._intervals.get(sample.modalities)
         return None if rule is None else rule.around(score)
 
-    def warm_up(self, batch_sizes: Sequence[int] = (1, 2), threads: Sequence[int] = ()) -> None:
-        """Run batches of made-up clips, so that the first request pays for no first time.
-
-        Args:
-            batch_sizes: clips of each.
-            threads: that will be allowed (`allow_threads`).
-        """
-        for allowed in threads:
-            self.allow_threads(allowed)
-            make_programs(self._model)
+    def warm_up(self, batch_sizes: Sequence[int] = (1, 2)) -> None:
+        """Run batches of made-up clips, so that the first request pays for no first time."""
+        make_programs(self._model)
         schema = self.schema
         sample = Sample(
             input_ids=np.full(16, 100, np.int64),

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Importing transformers makes torch create a folder for compiled kernels, of which we have
     # none, in the temporary folder; one that exists already is left as it is.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
-    # Busy workers keep all cores busy; a second thread of the model would spin for one of them.
+    # The workers keep all cores busy; a second thread of the model would spin for one of them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # oneDNN would keep 1024 programs, one for each shape, some as large as a megabyte.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "400")

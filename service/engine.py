@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,8 +38,7 @@ from service.worker import (
 )
 
 if TYPE_CHECKING:
-    from model.inputs import Sample
-    from model.predictor import Prediction, Predictor
+    from model.predictor import Predictor
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -362,7 +361,7 @@ class Engine:
         self.predictor = predictor
         self._answers = self._answer_cache(predictor)
         self._batcher = Batcher(
-            partial(self._predict, predictor),
+            predictor.predict,
             predictor.explain,
             batch_clips=self.settings.batch_clips,
             wait_ms=self.settings.batch_wait_ms,
@@ -379,12 +378,6 @@ class Engine:
             precision=self.settings.precision,
             seconds=round(time.perf_counter() - started, 1),
         )
-
-    def _predict(self, predictor: Predictor, samples: Sequence[Sample]) -> list[Prediction]:
-        """Score a batch, in the model's thread; with more threads while no worker is busy."""
-        alone = not (self.pool.busy or self.timelines.busy)
-        predictor.allow_threads(self.settings.lone_model_threads if alone else 1)
-        return predictor.predict(samples)
 
     def _patience(self) -> float:
         if self.pool.waiting:
@@ -414,7 +407,7 @@ class Engine:
             device=self.settings.device,
             precision=self.settings.precision,
         )
-        predictor.warm_up(threads=(self.settings.lone_model_threads, 1))
+        predictor.warm_up()
         return predictor
 
     def _on_poison(self, error: Exception) -> None:

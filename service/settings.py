@@ -24,9 +24,6 @@ SECRET_BYTES = 24
 MOST_FACE_THREADS = 4
 """Above, one clip's decoder cannot keep the threads busy, and each takes 50 MB."""
 
-MOST_MODEL_THREADS = 4
-"""A forward has little to share out: with two threads it takes four fifths of the time."""
-
 MOST_FACE_THREADS_OF_ALL = 96
 """Of all workers, one a core: each brings three threads of MediaPipe's for every core with it."""
 
@@ -275,11 +272,6 @@ class Settings(BaseSettings):
         return self.clip_threads or max(
             1, min(MOST_FACE_THREADS, cores, MOST_FACE_THREADS_OF_ALL // cores)
         )
-
-    @property
-    def lone_model_threads(self) -> int:
-        """Threads of the model on a CPU where no worker is busy."""
-        return min(MOST_MODEL_THREADS, len(os.sched_getaffinity(0)))
 
     @property
     def keys(self) -> list[str]:

@@ -62,16 +62,6 @@ def test_a_prediction_does_not_depend_on_the_batch(predictor: Predictor) -> None
         assert alone.raw_score == pytest.approx(expected.raw_score, abs=1e-5)
 
 
-def test_threads_are_never_fewer_than_at_loading_and_change_no_score(predictor: Predictor) -> None:
-    before = torch.get_num_threads()
-    scores = []
-    for asked in (before + 1, 1):
-        predictor.allow_threads(asked)
-        assert torch.get_num_threads() == max(asked, before)
-        scores.append([one.raw_score for one in predictor.predict(SAMPLES)])
-    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
-
-
 def test_weights_sum_to_1_and_an_absent_modality_has_none(predictor: Predictor) -> None:
     for sample, prediction in zip(SAMPLES, predictor.predict(SAMPLES), strict=True):
         assert prediction.global_weight + prediction.local_weight == pytest.approx(1)
