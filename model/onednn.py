@@ -5,9 +5,8 @@ AVX-512 as oneDNN does, by which PyTorch multiplies bfloat16. The sums are the s
 last bits; `benchmarks/precisions.py` has both times.
 
 oneDNN makes a program for every number of rows that it meets and keeps a thousand of them, most of
-a megabyte each, and clips differ in their numbers of rows. So rows go in blocks of few sizes, in
-bfloat16 as well: without, 320 batches of made-up clips cost 800 MB, and time for each new size.
-`service/__main__.py` bounds the number of programs that are kept.
+a megabyte each, and clips differ in their numbers of rows. So rows go in blocks of few sizes;
+`service/__main__.py` bounds how many programs are kept.
 """
 
 from __future__ import annotations
