@@ -11,6 +11,8 @@ a megabyte each, and clips differ in their numbers of rows. So rows go in blocks
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,9 +25,7 @@ LEAST_PRODUCTS = 2_000_000
 
 
 class OneDnnLinear(nn.Linear):
-    """The same tensors as a linear layer, float32 or bfloat16 on the CPU.
-
-    Where a gradient is wanted, PyTorch's own product is used: oneDNN's has none.
+    """The same tensors as a linear layer, float32 or bfloat16 on the CPU; they get no gradient.
 
     Args:
         linear: whose weight and bias are shared.
@@ -40,25 +40,48 @@ class OneDnnLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out)."""
         rows = x.numel() // self.in_features
-        if torch.is_grad_enabled() or rows * self.weight.numel() < LEAST_PRODUCTS:
+        if rows * self.weight.numel() < LEAST_PRODUCTS:
             return super().forward(x)
-        *full, last = blocks_of(rows)
-        left = rows - sum(full)
-        blocks = list(x.reshape(rows, -1).to(self.weight.dtype).split([*full, left]))
-        if left < last:
-            blocks[-1] = functional.pad(blocks[-1], (0, 0, 0, last - left))
-        products = [self.product(block) for block in blocks]
-        products[-1] = products[-1][:left]
-        out = products[0] if len(products) == 1 else torch.cat(products)
-        return out.view(*x.shape[:-1], self.out_features)
+        x = x.to(self.weight.dtype)
+        if torch.is_grad_enabled():
+            out: Tensor = _WithGradient.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+            return out
+        return in_blocks(x, self.weight, self.bias)
 
-    def product(self, rows: Tensor) -> Tensor:
-        """Map (rows, in) to (rows, out)."""
-        # What torch.compile makes of a linear layer on a CPU, without a compiler on the machine.
-        out: Tensor = torch.ops.mkldnn._linear_pointwise(
-            rows, self.weight, self.bias, "none", [], ""
-        )
-        return out
+
+class _WithGradient(torch.autograd.Function):
+    """`in_blocks`, and the gradient of what it maps."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        context.save_for_backward(weight)
+        return in_blocks(x, weight, bias)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = context.saved_tensors
+        return in_blocks(gradient, weight.t(), None), None, None
+
+
+def in_blocks(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Map (..., in), at least one row, to (..., out) by a weight (out, in), block by block."""
+    rows = x.numel() // weight.shape[1]
+    *full, last = blocks_of(rows)
+    left = rows - sum(full)
+    blocks = list(x.reshape(rows, -1).split([*full, left]))
+    if left < last:
+        blocks[-1] = functional.pad(blocks[-1], (0, 0, 0, last - left))
+    products = [product(block, weight, bias) for block in blocks]
+    products[-1] = products[-1][:left]
+    out = products[0] if len(products) == 1 else torch.cat(products)
+    return out.view(*x.shape[:-1], len(weight))
+
+
+def product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Map (rows, in) to (rows, out) by a weight (out, in)."""
+    # What torch.compile makes of a linear layer on a CPU, without a compiler on the machine.
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+    return out
 
 
 def blocks_of(rows: int) -> list[int]:
@@ -83,7 +106,8 @@ def make_programs(model: nn.Module) -> None:
     for layer in kinds.values():
         if BLOCKS[0] * layer.weight.numel() >= LEAST_PRODUCTS:
             for rows in BLOCKS:
-                layer.product(torch.zeros(rows, layer.in_features, dtype=layer.weight.dtype))
+                zeros = torch.zeros(rows, layer.in_features, dtype=layer.weight.dtype)
+                product(zeros, layer.weight, layer.bias)
 
 
 def use_onednn(model: nn.Module) -> None:

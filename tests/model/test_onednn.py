@@ -74,13 +74,13 @@ def test_tensors_are_shared_and_every_linear_layer_is_replaced() -> None:
 
 def test_programs_are_made_for_layers_that_can_gain(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    product = OneDnnLinear.product
+    product = onednn.product
 
-    def noted(layer: OneDnnLinear, rows: torch.Tensor) -> torch.Tensor:
-        asked.append((len(rows), layer.in_features, layer.out_features))
-        return product(layer, rows)
+    def noted(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        asked.append((len(rows), *weight.shape))
+        return product(rows, weight, bias)
 
-    monkeypatch.setattr(OneDnnLinear, "product", noted)
+    monkeypatch.setattr(onednn, "product", noted)
     model = nn.Sequential(nn.Linear(90, 90), nn.Linear(90, 90), nn.Linear(90, 8))
     use_onednn(model)
     make_programs(model)
@@ -94,9 +94,13 @@ def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(model[0]) is nn.Linear
 
 
-def test_a_gradient_is_pytorch_s() -> None:
-    linear = nn.Linear(3, 2)
-    x = torch.randn(4, 3, requires_grad=True)
-    OneDnnLinear(linear)(x).sum().backward()
+@pytest.mark.parametrize("shape", [(4, 3), (7, 11, 3), (70, 3)])
+def test_the_gradient_is_pytorch_s(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "LEAST_PRODUCTS", 1)
+    torch.manual_seed(1)
+    linear = nn.Linear(3, 2).requires_grad_(requires_grad=False)
+    x = torch.randn(shape, requires_grad=True)
+    weights = torch.randn(*shape[:-1], 2)
+    (OneDnnLinear(linear)(x) * weights).sum().backward()
     assert x.grad is not None
-    assert torch.allclose(x.grad, linear.weight.detach().sum(0).expand(4, 3))
+    assert torch.allclose(x.grad, weights @ linear.weight, atol=1e-6)
