@@ -3,6 +3,7 @@
 # make serve     the service on port 8000 until Ctrl-C
 # make setup     everything into .venv, nothing more                      PYTHON=python3.12
 # make weights   the shipped checkpoint anew from its data, hours on 2 cores      DATA=../shared/data
+#                                            another seed from the same teacher   SEED=2 RUNS=build/seed2
 # make rehearse  the Dockerfile's own steps without Docker, in an empty environment
 # make audit     known vulnerabilities of all pinned packages, where their list can be reached
 # make clean     take away .venv and what tools have left; features and runs in build/ stay
@@ -69,9 +70,11 @@ FEATURES := $(patsubst %,build/features/%.npz,$(WORDS) $(OTHERS))
 TEACHER := build/teacher/all-mpnet-base-v2
 RECIPES := model/training/recipes
 TRAIN := $(BIN)/python -m model.training.train
+SEED ?= 1
+RUNS ?= build/runs
 
-weights: build/runs/default/calibrated.jsonl
-	@echo "build/runs/default/dpdf-lq-default.safetensors: copy it to model/weights/default.safetensors"
+weights: $(RUNS)/default/calibrated.jsonl
+	@echo "$(RUNS)/default/dpdf-lq-default.safetensors: copy it to model/weights/default.safetensors"
 
 $(FEATURES) &: $(STAMP)
 	$(BIN)/python -m preprocessing.prepare --data $(DATA) $(WORDS) $(OTHERS)
@@ -86,20 +89,20 @@ build/features/unrated.taught.npz: build/runs/teacher/record.json
 	$(BIN)/python -m model.training.teacher build/runs/teacher/teacher.safetensors $(WORDS) \
 		--encoder $(TEACHER)
 
-build/runs/text/record.json: $(RECIPES)/text.toml build/features/unrated.taught.npz
-	$(TRAIN) $< --out $(@D)
+$(RUNS)/text/record.json: $(RECIPES)/text.toml build/features/unrated.taught.npz
+	$(TRAIN) $< --seed $(SEED) --out $(@D)
 
 build/features/spoken.npz: $(FEATURES)
 	$(BIN)/python -m model.training.cues
 
-build/runs/cues/record.json: $(RECIPES)/cues.toml build/runs/text/record.json \
+$(RUNS)/cues/record.json: $(RECIPES)/cues.toml $(RUNS)/text/record.json \
 		build/features/spoken.npz
-	$(TRAIN) $< --out $(@D)
+	$(TRAIN) $< --seed $(SEED) --start-from $(RUNS)/text/dpdf-lq-text.safetensors --out $(@D)
 
-build/runs/default/record.json: $(RECIPES)/default.toml build/runs/cues/record.json
-	$(TRAIN) $< --out $(@D)
+$(RUNS)/default/record.json: $(RECIPES)/default.toml $(RUNS)/cues/record.json
+	$(TRAIN) $< --seed $(SEED) --start-from $(RUNS)/cues/dpdf-lq-cues.safetensors --out $(@D)
 
-build/runs/default/calibrated.jsonl: build/runs/default/record.json
+$(RUNS)/default/calibrated.jsonl: $(RUNS)/default/record.json
 	$(BIN)/python -m model.training.calibrate $(@D)/dpdf-lq-default.safetensors --joined spoken \
 		| tee $@.partial
 	mv $@.partial $@

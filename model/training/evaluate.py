@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,11 +116,28 @@ def interval_report(intervals: Intervals, corpus: Corpus, answers: Answers) -> d
     return {"covered": float(inside.mean()), "interval_width": float(np.ptp(ends, axis=1).mean())}
 
 
+def spread(lines: Sequence[Mapping[str, object]]) -> dict[str, list[float]]:
+    """Mean and standard deviation (n - 1) of each number that all of two or more lines have."""
+    shared = set(lines[0]).intersection(*lines)
+    numbers = [n for n, v in lines[0].items() if n in shared and isinstance(v, int | float)]
+    values = {name: np.array([line[name] for line in lines], np.float64) for name in numbers}
+    return {name: [float(v.mean()), float(v.std(ddof=1))] for name, v in values.items()}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a JSON line a corpus and modality choice."""
+    """Print a JSON line a checkpoint, corpus and modality choice.
+
+    Of several checkpoints, as the seeds of a recipe, also their `spread`.
+    """
     parser = argparse.ArgumentParser(prog="python -m model.training.evaluate", description=__doc__)
     parser.add_argument("corpora", nargs="+", help="feature file and split, e.g. mosi:test")
-    parser.add_argument("--checkpoint", type=Path, default=DEFAULT_CHECKPOINT)
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        nargs="+",
+        default=[DEFAULT_CHECKPOINT],
+        help="of several the mean and standard deviation as well",
+    )
     parser.add_argument("--features", type=Path, default=Path("build/features"))
     parser.add_argument(
         "--modalities",
@@ -138,16 +155,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             (choice, load_corpus(options.features / f"{name}.npz").split(split or "test"))
         )
     schema = corpora[0][1].schema
-    model, header = load_checkpoint(options.checkpoint, schema=schema)
-    model.to(device)
     jobs = [(c, m) for c in corpora for m in options.modalities]
-    for (choice, corpus), modalities in tqdm(jobs, desc="evaluate", disable=None):
-        seen = corpus.only(modalities.split("+"))
-        answers = answer(model, seen.samples, device=device)
-        line = {"corpus": choice, "modalities": modalities} | report(seen, answers)
-        if header.intervals:
-            line |= interval_report(header.intervals, seen, answers)
-        sys.stdout.write(json.dumps(line) + "\n")
+    lines: dict[tuple[str, str], list[dict[str, object]]] = {}
+    for path in options.checkpoint:
+        model, header = load_checkpoint(path, schema=schema)
+        model.to(device)
+        for (choice, corpus), modalities in tqdm(jobs, desc=path.stem, disable=None):
+            seen = corpus.only(modalities.split("+"))
+            answers = answer(model, seen.samples, device=device)
+            line = {"corpus": choice, "modalities": modalities} | report(seen, answers)
+            if header.intervals:
+                line |= interval_report(header.intervals, seen, answers)
+            sys.stdout.write(json.dumps(line) + "\n")
+            lines.setdefault((choice, modalities), []).append(line)
+    if len(options.checkpoint) > 1:
+        for (choice, modalities), measured in lines.items():
+            line = {"corpus": choice, "modalities": modalities, "checkpoints": len(measured)}
+            sys.stdout.write(json.dumps(line | spread(measured)) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -75,14 +73,6 @@ def distance(scores: Tensor, targets: Tensor, squared: Tensor, recipe: Recipe) -
     errors = torch.where(known, scores[:, None] - targets.nan_to_num(), 0.0)
     errors = torch.where(squared[:, None], errors.square(), errors.abs())
     return (errors * weights).sum(dim=1).mean()
-
-
-def _attention(device: torch.device) -> AbstractContextManager[None]:
-    """Plain on a CPU: the backward of PyTorch's fused attention was the slowest part there."""
-    if device.type != "cpu":
-        return nullcontext()
-    plain: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
-    return plain
 
 
 class Run:
@@ -199,7 +189,7 @@ class Run:
 
     def _add_gradient(self, piece: Batch, *, share: float) -> Tensor:
         """Add the gradient of a part of a batch; returns its share of the loss."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16), _attention(self.device):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
             outputs = self.scorer(self.model, collate(piece.samples).to(self.device))
         targets = torch.from_numpy(piece.targets).to(self.device)
         squared = torch.from_numpy(piece.squared).to(self.device)
