@@ -3,8 +3,8 @@
 Two actors validate, too few to choose a recipe by. Here some of the training actors are held out
 with them: teachers and corpora of `model.training.cues` are made of the others, the recipe learns
 from these, and every validation is printed beside what the teachers themselves reach. Nothing of a
-test split is read. Compare two recipes by two runs; what differs by .01 is within what runs differ
-by.
+test split is read. Two recipes are compared by a run of each; how far two runs of one recipe differ
+has not been measured.
 """
 
 from __future__ import annotations

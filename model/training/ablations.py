@@ -16,14 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from model.checkpoint import load_checkpoint
 from model.config import ABLATIONS
 from model.corpus import Corpus, load_corpus
 from model.predictor import choose_device
-from model.training.evaluate import answer, report
+from model.training.evaluate import answer, report, spread
 from model.training.recipe import Recipe, read_recipe
 from model.training.text_states import TextStates
 from model.training.train import train
@@ -87,9 +86,9 @@ def table(results: Results, rows: Sequence[str], corpora: Sequence[str]) -> str:
     for row in rows:
         cells = []
         for corpus in corpora:
-            for metric in METRICS:
-                values = [run[metric] for run in results[row, corpus]]
-                cells.append(f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}")
+            found = spread(results[row, corpus])
+            for mean, deviation in (found[metric] for metric in METRICS):
+                cells.append(f"{mean:.3f} ± {deviation:.3f}")
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -134,9 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        nargs="+",
-        default=[DEFAULT_CHECKPOINT],
-        help="of several the mean and standard deviation as well",
+        action="append",
+        help="default: the shipped one; of several, mean and standard deviation as well",
     )
     parser.add_argument("--features", type=Path, default=Path("build/features"))
     parser.add_argument(
@@ -157,7 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     schema = corpora[0][1].schema
     jobs = [(c, m) for c in corpora for m in options.modalities]
     lines: dict[tuple[str, str], list[dict[str, object]]] = {}
-    for path in options.checkpoint:
+    checkpoints = options.checkpoint or [DEFAULT_CHECKPOINT]
+    for path in checkpoints:
         model, header = load_checkpoint(path, schema=schema)
         model.to(device)
         for (choice, corpus), modalities in tqdm(jobs, desc=path.stem, disable=None):
@@ -168,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 line |= interval_report(header.intervals, seen, answers)
             sys.stdout.write(json.dumps(line) + "\n")
             lines.setdefault((choice, modalities), []).append(line)
-    if len(options.checkpoint) > 1:
+    if len(checkpoints) > 1:
         for (choice, modalities), measured in lines.items():
             line = {"corpus": choice, "modalities": modalities, "checkpoints": len(measured)}
             sys.stdout.write(json.dumps(line | spread(measured)) + "\n")
