@@ -147,21 +147,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
-    corpora = []
+    jobs: list[tuple[str, str, Corpus]] = []
     for choice in options.corpora:
         name, _, split = choice.partition(":")
-        corpora.append(
-            (choice, load_corpus(options.features / f"{name}.npz").split(split or "test"))
-        )
-    schema = corpora[0][1].schema
-    jobs = [(c, m) for c in corpora for m in options.modalities]
+        corpus = load_corpus(options.features / f"{name}.npz")
+        for modalities in options.modalities:
+            seen = corpus.split(split or "test").only(modalities.split("+"))
+            if not len(seen):
+                parser.error(
+                    f"{choice} has no item with {modalities}: {name}.npz has the splits "
+                    f"{', '.join(np.unique(corpus.splits))}, and modalities are text, audio, video"
+                )
+            jobs.append((choice, modalities, seen))
     lines: dict[tuple[str, str], list[dict[str, object]]] = {}
     checkpoints = options.checkpoint or [DEFAULT_CHECKPOINT]
     for path in checkpoints:
-        model, header = load_checkpoint(path, schema=schema)
+        model, header = load_checkpoint(path, schema=jobs[0][2].schema)
         model.to(device)
-        for (choice, corpus), modalities in tqdm(jobs, desc=path.stem, disable=None):
-            seen = corpus.only(modalities.split("+"))
+        for choice, modalities, seen in tqdm(jobs, desc=path.stem, disable=None):
             answers = answer(model, seen.samples, device=device)
             line = {"corpus": choice, "modalities": modalities} | report(seen, answers)
             if header.intervals:

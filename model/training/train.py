@@ -80,8 +80,8 @@ def train(
     Raises:
         FileNotFoundError: a feature file or a teacher's scores are missing.
         ValueError: the feature files are of several schemas, `start_from` has another configuration
-            than the recipe, samples have neither label nor teacher, or the state in `out` is of
-            another recipe.
+            than the recipe, a corpus has no item to train or validate on, samples have neither
+            label nor teacher, or the state in `out` is of another recipe.
         EncoderUnavailable: the encoder's weights cannot be had.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -96,6 +96,9 @@ def train(
     validation = [
         (use, corpus.split("valid").only(use.modalities)) for use, corpus in loaded if use.select
     ]
+    for use, held in validation:
+        if not len(held):
+            raise ValueError(_without_items(use, "valid", "select"))
     model, save = starting_model(recipe, loaded[0][1].schema, encoder_folder)
     for module in encoders_of(model):
         for layer in module.modules():
@@ -133,12 +136,21 @@ def _part(use: CorpusUse, corpus: Corpus, features: Path, recipe: Recipe) -> Par
         score: replace(corpus, scores=values).split("train").only(use.modalities)
         for score, values in (("label", corpus.scores), ("taught", taught))
     }
+    if not targets["label"].samples:
+        raise ValueError(_without_items(use, "train", "repeat"))
     joined = np.stack([targets["label"].scores, targets["taught"].scores], axis=1)
     if np.isnan(joined).all(axis=1).any():
         raise ValueError(f"{use.name} has samples without a score: set taught = true for it.")
     augmentation = Augmentation(**(recipe.augmentation | use.augmentation))
     squared = (use.loss or recipe.loss) == "mse"
     return Part(use, targets["label"].samples, joined, squared, augmentation)
+
+
+def _without_items(use: CorpusUse, split: str, key: str) -> str:
+    return (
+        f"{use.name} has no item of the split {split} with {' or '.join(use.modalities)}: give it "
+        f"some, or set {key} = 0 for it."
+    )
 
 
 def _write_record(out: Path, recipe: Recipe, progress: Progress, hashes: dict[str, str]) -> None:

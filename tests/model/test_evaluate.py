@@ -48,3 +48,15 @@ def test_of_several_checkpoints_the_spread_is_printed_last(
     assert both["mae"] == pytest.approx(
         [(first["mae"] + second["mae"]) / 2, abs(first["mae"] - second["mae"]) / 2**0.5]
     )
+
+
+@pytest.mark.parametrize("asked", ["words:valid", "words:test --modalities video"])
+def test_a_choice_without_items_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str
+) -> None:
+    write_corpus(tmp_path / "words.npz", [Labelled(make_sample(0, 5, 0, 0), 1.0, "only", "test")])
+    with pytest.raises(SystemExit):
+        main(["words:test", *asked.split(), "--features", str(tmp_path)])
+    printed = capsys.readouterr()
+    assert "words.npz has the splits test" in printed.err
+    assert not printed.out

@@ -368,6 +368,24 @@ def test_samples_nobody_rated_need_a_teacher(tmp_path: Path, tiny_encoder: Path)
     assert train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder).is_file()
 
 
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [((0, 8), "split train .* repeat = 0"), ((8, 0), "split valid .* select = 0")],
+)
+def test_a_split_without_items_is_named(
+    tmp_path: Path, tiny_encoder: Path, items: tuple[int, int], said: str
+) -> None:
+    _voices(tmp_path, *items)
+    with pytest.raises(ValueError, match=f"voices has no item of the {said}"):
+        train(
+            tiny_recipe(validations=1),
+            tmp_path,
+            tmp_path,
+            device=CPU,
+            encoder_folder=tiny_encoder,
+        )
+
+
 def test_feature_files_of_several_schemas_are_not_mixed(tmp_path: Path, tiny_encoder: Path) -> None:
     _voices(tmp_path, 8, 2)
     items = [Labelled(make_sample(1, 3, 5, 2), 1.0)]
