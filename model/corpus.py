@@ -68,7 +68,15 @@ class Corpus:
         return self.where(self.splits == name)
 
     def only(self, modalities: Sequence[str]) -> Corpus:
-        """The items with all but these modalities absent; items that have none of them left out."""
+        """The items with all but these modalities absent; items that have none of them left out.
+
+        Raises:
+            ValueError: one of them is no modality.
+        """
+        if unknown := sorted(set(modalities) - set(MODALITIES)):
+            raise ValueError(
+                f"there is no modality {', '.join(unknown)}: they are {', '.join(MODALITIES)}"
+            )
         dropped = [name for name in MODALITIES if name not in modalities]
         samples = [without(sample, *dropped) for sample in self.samples]
         return replace(self, samples=samples).where(np.array([cost(s) > 0 for s in samples]))

@@ -152,11 +152,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name, _, split = choice.partition(":")
         corpus = load_corpus(options.features / f"{name}.npz")
         for modalities in options.modalities:
-            seen = corpus.split(split or "test").only(modalities.split("+"))
+            try:
+                seen = corpus.split(split or "test").only(modalities.split("+"))
+            except ValueError as error:
+                parser.error(str(error))
             if not len(seen):
                 parser.error(
-                    f"{choice} has no item with {modalities}: {name}.npz has the splits "
-                    f"{', '.join(np.unique(corpus.splits))}, and modalities are text, audio, video"
+                    f"{choice} has no item with {modalities}; {name}.npz has the splits "
+                    f"{', '.join(np.unique(corpus.splits))}"
                 )
             jobs.append((choice, modalities, seen))
     lines: dict[tuple[str, str], list[dict[str, object]]] = {}

@@ -50,13 +50,21 @@ def test_of_several_checkpoints_the_spread_is_printed_last(
     )
 
 
-@pytest.mark.parametrize("asked", ["words:valid", "words:test --modalities video"])
-def test_a_choice_without_items_is_refused_before_anything_is_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("words:valid", "words.npz has the splits test"),
+        ("words:test --modalities video", "words.npz has the splits test"),
+        # Left out in silence, the other modality alone would be measured.
+        ("words:test --modalities text+vidoe", "no modality vidoe: they are text, audio, video"),
+    ],
+)
+def test_a_choice_that_cannot_be_measured_is_refused_before_anything_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], asked: str, said: str
 ) -> None:
     write_corpus(tmp_path / "words.npz", [Labelled(make_sample(0, 5, 0, 0), 1.0, "only", "test")])
     with pytest.raises(SystemExit):
         main(["words:test", *asked.split(), "--features", str(tmp_path)])
     printed = capsys.readouterr()
-    assert "words.npz has the splits test" in printed.err
+    assert said in printed.err
     assert not printed.out
