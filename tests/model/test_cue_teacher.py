@@ -10,6 +10,7 @@ import pytest
 
 from model.corpus import Corpus, load_corpus
 from model.training.cue_teacher import (
+    FER2013_TRAINING,
     ExpectedScore,
     Mean,
     VoiceAndFace,
@@ -20,6 +21,8 @@ from model.training.cue_teacher import (
     fit_voice_teacher,
     joint_statistics,
     kinds,
+    prior,
+    root,
     small_network,
     statistics,
     voice_statistics,
@@ -98,6 +101,54 @@ def test_an_expected_score_is_the_mean_over_what_a_clip_may_be() -> None:
     teacher.fit(np.zeros((3, 5)), scores, classes)
     # Happy clips score 1.5 on average, sad ones -2.
     assert teacher.predict(np.zeros((2, 5))) == pytest.approx([0.625, 0.625])
+
+
+def test_a_class_that_comes_more_often_than_it_is_shown_is_thought_likelier() -> None:
+    teacher = ExpectedScore(_Told(), {"happy": 0.5, "sad": 3.0})
+    classes = np.array(["happy", "happy", "sad"])
+    teacher.fit(np.zeros((3, 5)), np.array([2, 1, -2], np.float32), classes)
+    # .75 x .5 to .25 x 3 is one to two, of 1.5 and -2.
+    assert teacher.predict(np.zeros((2, 5))) == pytest.approx([-2.5 / 3] * 2)
+
+
+def test_roots_keep_signs() -> None:
+    found = root(np.array([[4.0, -9.0, 0.0]]))
+    assert found == pytest.approx(np.array([[2.0, -3.0, 0.0]]))
+
+
+def pictures_of(tmp_path: Path, names: list[str]) -> Corpus:
+    items = [Labelled(make_sample(i, 3, 0, 1), 0.0, f"{n}-{i}") for i, n in enumerate(names)]
+    return load_corpus(write_corpus(tmp_path / "fer2013.npz", items))
+
+
+def test_pictures_come_as_often_as_the_published_data_have_them(tmp_path: Path) -> None:
+    corpus = pictures_of(tmp_path, ["happy", "happy", "angry", "angry", "angry"])
+    often = prior(corpus)
+    published = FER2013_TRAINING["happy"] / FER2013_TRAINING["angry"]
+    assert 2 * often["happy"] / (3 * often["angry"]) == pytest.approx(published)
+    assert 2 * often["happy"] + 3 * often["angry"] == pytest.approx(5)
+    # Of other pictures nothing is known but what is there.
+    assert prior(replace(corpus, name="mine")) == {"0": 1.0}
+
+
+def test_all_published_pictures_are_counted() -> None:
+    assert sum(FER2013_TRAINING.values()) == 28_709
+
+
+def test_the_teacher_of_pictures_thinks_of_smiles_as_often_as_it_is_told(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    corpus = pictures_of(tmp_path, ["happy", "angry"] * 40)
+    for index, sample in enumerate(corpus.samples):
+        corpus.scores[index] = 2.2 if index % 2 == 0 else -2.2
+        sample.video[:, 2] = random.normal(corpus.scores[index], 2)
+    seen = face_statistics(corpus)
+    even, rare = ({"happy": share, "angry": 2 - share} for share in (1.0, 0.4))
+    for before, after in zip(
+        fit_picture_teacher(corpus, even).teachers,
+        fit_picture_teacher(corpus, rare).teachers,
+        strict=True,
+    ):
+        assert after.predict(seen).mean() < before.predict(seen).mean() - 0.2
 
 
 def test_voice_and_face_are_heard_and_seen_apart() -> None:
