@@ -23,7 +23,7 @@ from model.config import ABLATIONS
 from model.corpus import Corpus, load_corpus
 from model.predictor import choose_device
 from model.training.evaluate import answer, report, spread
-from model.training.recipe import Recipe, read_recipe
+from model.training.recipe import Recipe, RecipeError, read_recipe
 from model.training.text_states import TextStates
 from model.training.train import train
 
@@ -127,7 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if len(options.seeds) < 2:
         parser.error("a spread needs two seeds or more")
-    recipe, device = read_recipe(options.recipe), choose_device(options.device)
+    try:
+        recipe = read_recipe(options.recipe)
+    except (RecipeError, FileNotFoundError) as error:
+        parser.error(str(error))
+    device = choose_device(options.device)
     plan = [
         (row, seed, row_recipe(recipe, row, seed)) for seed in options.seeds for row in options.rows
     ]

@@ -1,33 +1,14 @@
-"""What training adds to a corpus: a teacher's scores, and random changes to the samples."""
+"""What training adds to a corpus: random changes to the samples."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.corpus import Corpus, without
+from model.corpus import without
 from model.inputs import Sample
-
-
-def load_taught(path: Path, corpus: Corpus) -> NDArray[np.float32]:
-    """(n,) a teacher's scores of a corpus, as `model.training.teacher` writes them.
-
-    Raises:
-        FileNotFoundError: with the command that makes it.
-        ValueError: the file is of other items.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing. Make it with: python -m model.training.teacher "
-            f"CHECKPOINT --encoder FOLDER --features {path.parent} {corpus.name}"
-        )
-    with np.load(path, allow_pickle=False) as file:
-        if not np.array_equal(file["id"], corpus.ids):
-            raise ValueError(f"{path} was made from another {corpus.name}.npz: make it anew.")
-        return np.asarray(file["score"], np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from model.inputs import collate
 from model.training.batches import Batch, Part, epoch_batches, epoch_length, pieces
 from model.training.datasets import Spread
 from model.training.evaluate import Scorer
-from model.training.recipe import Recipe
+from model.training.recipe import Recipe, RecipeError
 
 Validation = Callable[[nn.Module], tuple[float, dict[str, dict[str, object]]]]
 """Measures a model: the number to make small, and every corpus's metrics."""
@@ -229,7 +229,7 @@ class Run:
             return
         state = torch.load(self._state, map_location=self.device, weights_only=True)
         if state["recipe"] != repr(self.recipe):
-            raise ValueError(
+            raise RecipeError(
                 f"{self._state} was left by a run of another recipe: choose another --out, or "
                 "delete it to start anew."
             )

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 from model.config import PROFILES, DPDFConfig
+from model.training.datasets import Augmentation
+
+
+class RecipeError(ValueError):
+    """A run that cannot begin as its recipe and its feature files are; says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +34,12 @@ class CorpusUse:
         augmentation: fields of `Augmentation` that differ from the recipe's for this corpus.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     name: str
     repeat: float = 1.0
     select: float = 0.0
-    modalities: tuple[str, ...] = ("text", "audio", "video")
+    modalities: tuple[Literal["text", "audio", "video"], ...] = ("text", "audio", "video")
     taught: bool = False
     loss: Literal["mse", "l1"] | None = None
     augmentation: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +85,8 @@ class Recipe:
         augmentation: fields of `model.training.datasets.Augmentation`.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     name: str
     corpora: tuple[CorpusUse, ...]
     version: str = "0.0.0"
@@ -103,10 +115,16 @@ class Recipe:
     augmentation: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.profile not in PROFILES:
+            known = ", ".join(PROFILES)
+            raise RecipeError(f"there is no profile {self.profile}: they are {known}")
+        _known(self.changes, DPDFConfig, "[changes]")
+        for augmentation in (self.augmentation, *(use.augmentation for use in self.corpora)):
+            _known(augmentation, Augmentation, "augmentation")
         if not any(use.select > 0 for use in self.corpora):
-            raise ValueError("no corpus has select > 0: there is nothing to choose weights by")
+            raise RecipeError("no corpus has select > 0: there is nothing to choose weights by")
         if not any(use.repeat > 0 for use in self.corpora):
-            raise ValueError("no corpus has repeat > 0: there is nothing to learn from")
+            raise RecipeError("no corpus has repeat > 0: there is nothing to learn from")
 
     @property
     def config(self) -> DPDFConfig:
@@ -117,19 +135,33 @@ class Recipe:
         return DPDFConfig(**(values | changes))
 
 
+def _known(settings: Iterable[str], of: type, where: str) -> None:
+    known = [each.name for each in fields(of)]
+    if unknown := sorted(set(settings) - set(known)):
+        raise RecipeError(
+            f"{where} has no setting {', '.join(unknown)}: they are {', '.join(known)}"
+        )
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe.
 
     Raises:
         FileNotFoundError: no such file.
-        TypeError: a setting is unknown or missing.
-        ValueError: nothing to learn from, or nothing to choose by.
+        RecipeError: it is no TOML; a setting is unknown, missing or of another type; there is
+            nothing to learn from, or nothing to choose by. It names every one of them.
     """
-    values = tomllib.loads(path.read_text())
-    corpora = tuple(
-        CorpusUse(
-            **(use | ({"modalities": tuple(use["modalities"])} if "modalities" in use else {}))
-        )
-        for use in values.pop("corpora")
-    )
-    return Recipe(corpora=corpora, **values)
+    try:
+        return TypeAdapter(Recipe).validate_python(tomllib.loads(path.read_text()))
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is no TOML: {error}") from error
+    except ValidationError as error:
+        wrong = [
+            ": ".join(filter(None, (".".join(map(str, each["loc"])), _said(each["msg"]))))
+            for each in error.errors()
+        ]
+        raise RecipeError(f"{path} is no recipe. {'; '.join(wrong)}") from error

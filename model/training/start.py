@@ -17,7 +17,7 @@ from model.checkpoint import CheckpointHeader, build_model, load_checkpoint, sav
 from model.dpdf_lq import Standardise
 from model.inputs import FeatureSchema
 from model.training.mean_pooled import MeanPooled, save_mean_pooled
-from model.training.recipe import Recipe
+from model.training.recipe import Recipe, RecipeError
 
 _READS_FEATURES = (
     "standardise_audio.",
@@ -40,13 +40,13 @@ def starting_model(
     """The model of a recipe on the CPU, and how it is saved to a path.
 
     Raises:
-        ValueError: a mean-pooled model without its encoder's folder, or a `start_from` of another
+        RecipeError: a mean-pooled model without its encoder's folder, or a `start_from` of another
             tokenizer or configuration than the recipe's.
         EncoderUnavailable: the encoder's weights cannot be had.
     """
     if recipe.architecture == "mean-pooled":
         if encoder_folder is None:
-            raise ValueError("a mean-pooled model needs the folder of its encoder: --encoder")
+            raise RecipeError("a mean-pooled model needs the folder of its encoder: --encoder")
         return MeanPooled.from_folder(encoder_folder), save_mean_pooled
     header = CheckpointHeader(recipe.name, recipe.version, recipe.config, schema)
     save = partial(save_checkpoint, header=header)
@@ -56,7 +56,7 @@ def starting_model(
         Path(recipe.start_from), schema=None, encoder_folder=encoder_folder
     )
     if started.schema.tokenizer != schema.tokenizer:
-        raise ValueError(f"{recipe.start_from} was trained on another tokenizer's ids.")
+        raise RecipeError(f"{recipe.start_from} was trained on another tokenizer's ids.")
     if recipe.start_with_encoders:
         model = build_model(recipe.config, encoder_folder=encoder_folder)
         for name, encoder in model.named_children():
@@ -68,7 +68,7 @@ def starting_model(
     may_differ = ("audio_columns", "video_columns", "audio_changes", "dropout")
     alike = replace(started.config, **{name: getattr(recipe.config, name) for name in may_differ})
     if alike != recipe.config:
-        raise ValueError(
+        raise RecipeError(
             f"{recipe.start_from} has another configuration than the recipe: "
             f"{started.config} is not {recipe.config}"
         )

