@@ -33,6 +33,7 @@ from preprocessing.openface_columns import INDEX, empty_rows
 from preprocessing.schema import FOLLOWED_SECONDS
 from preprocessing.sight import FaceGraphs, Picture, Sight
 from preprocessing.speaker import Box, FaceNumbers, first_face, rank_faces
+from preprocessing.steady import steadied
 
 RowMaker = Callable[[Sequence[Seen]], list[NDArray[np.float32]]]
 
@@ -148,14 +149,11 @@ class FaceTracker:
             (faces, 714) a row a face, numbered by `FaceNumbers`; one row without a face where none
             was found.
         """
-        numbers = FaceNumbers()
-        for picture in self._measure_all(
+        measured = self._measure_all(
             _ticks(frames, pictures_per_second), partial(rows_of, camera=camera, complete=complete)
-        ):
-            if picture.boxes:
-                faces = numbers.assign(picture.boxes, picture.seconds)
-                picture.rows[:, INDEX["face_id"]] = faces
-            yield picture.rows
+        )
+        numbered = _numbered(measured)
+        yield from steadied(numbered) if complete else numbered
 
     def analyse(
         self, frames: Iterable[Frame], *, pictures_per_second: float, sound: Sound | None = None
@@ -271,6 +269,15 @@ class FaceTracker:
             for measuring in begun:
                 measuring.cancel()
             wait(begun)
+
+
+def _numbered(pictures: Iterable[_Measured]) -> Iterator[NDArray[np.float32]]:
+    """The rows of each picture, with the numbers of their faces."""
+    numbers = FaceNumbers()
+    for picture in pictures:
+        if picture.boxes:
+            picture.rows[:, INDEX["face_id"]] = numbers.assign(picture.boxes, picture.seconds)
+        yield picture.rows
 
 
 def of_one_face(pictures: Sequence[NDArray[np.float32]], sound: Sound | None) -> FaceFeatures:
