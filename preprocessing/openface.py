@@ -134,11 +134,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pictures = tracker.rows(frames, pictures_per_second=rate, camera=camera)
             write_faces(pictures, target, every_face=options.faces == "all", sound=sound)
         partial.replace(options.out)
-    except (PreprocessingError, OSError) as error:
-        partial.unlink(missing_ok=True)
-        sys.stderr.write(f"{options.clip}: {error}\n")
-        return 1
-    return 0
+    except PreprocessingError as error:
+        problem = f"{options.clip}: {error}"
+    except OSError as error:
+        # The file may be the CSV's, in a folder that is not there.
+        problem = f"{error.filename or options.clip}: {error.strerror or error}"
+    else:
+        return 0
+    partial.unlink(missing_ok=True)
+    sys.stderr.write(f"{problem}\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -66,7 +66,17 @@ def test_a_clip_that_is_none_is_told_and_leaves_nothing(
     assert "not recognised as media" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
     assert main([str(tmp_path / "none.mp4"), "-o", str(tmp_path / "clip.csv")]) == 1
-    assert "none.mp4" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{tmp_path / 'none.mp4'}: No such file or directory\n"
+
+
+def test_a_folder_that_is_not_there_is_named_and_not_the_clip(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "nowhere" / "clip.csv"
+    assert main([str(clip), "-o", str(target)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"{target}.partial: No such file or directory"
+    )
 
 
 def pictures() -> Iterator[NDArray[np.float32]]:
