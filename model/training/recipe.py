@@ -152,8 +152,8 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises:
         FileNotFoundError: no such file.
-        RecipeError: it is no TOML; a setting is unknown, missing or of another type; there is
-            nothing to learn from, or nothing to choose by. It names every one of them.
+        RecipeError: it is no TOML; a setting is unknown, missing or of another type (all of them
+            are named); or there is nothing to learn from, or nothing to choose by.
     """
     try:
         return TypeAdapter(Recipe).validate_python(tomllib.loads(path.read_text()))
