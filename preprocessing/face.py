@@ -134,10 +134,11 @@ class FaceTracker:
         camera: Camera | None = None,
         complete: bool = True,
     ) -> Iterator[NDArray[np.float32]]:
-        """Facial rows of a clip picture by picture, keeping nothing but the faces' places.
+        """Facial rows of a clip picture by picture, keeping only places and the last few rows.
 
         The first picture at or after each tick of 1/pictures_per_second is analysed. The action
-        units are estimates that `preprocessing.action_units.settle` has to calibrate.
+        units are estimates that `preprocessing.action_units.settle` has to calibrate; rotations are
+        averaged over neighbouring pictures (`preprocessing.steady`).
 
         Args:
             frames: pictures of one clip in the order of time.

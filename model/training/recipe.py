@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from model.config import PROFILES, DPDFConfig
+from model.config import MODALITIES, PROFILES, DPDFConfig, Modality
 from model.training.datasets import Augmentation
 
 
@@ -39,7 +39,7 @@ class CorpusUse:
     name: str
     repeat: float = 1.0
     select: float = 0.0
-    modalities: tuple[Literal["text", "audio", "video"], ...] = ("text", "audio", "video")
+    modalities: tuple[Modality, ...] = MODALITIES
     taught: bool = False
     loss: Literal["mse", "l1"] | None = None
     augmentation: dict[str, Any] = field(default_factory=dict)
