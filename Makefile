@@ -70,7 +70,7 @@ FEATURES := $(patsubst %,build/features/%.npz,$(WORDS) $(OTHERS))
 TEACHER := build/teacher/all-mpnet-base-v2
 RECIPES := model/training/recipes
 TRAIN := $(BIN)/python -m model.training.train
-SEED ?= 1
+SEED ?= 3
 RUNS ?= build/runs
 
 weights: $(RUNS)/default/calibrated.jsonl

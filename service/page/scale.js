@@ -48,15 +48,17 @@ export function scale(answer) {
 
 /** @param {{global: number, local: number}} gate */
 export function gateBar(gate) {
-  const part = (name, share) => {
-    const element = html("div", { class: `part ${name}` }, html("b", {}, percent(share)), ` ${name}`);
-    element.style.width = `${100 * share}%`;
+  const share = (name) => html("span", {}, html("b", {}, percent(gate[name])), ` ${name}`);
+  const part = (name) => {
+    const element = html("div", { class: `part ${name}` });
+    element.style.width = `${100 * gate[name]}%`;
     return element;
   };
   return html(
     "div",
     { class: "gate", role: "img", "aria-label": `Global path ${percent(gate.global)}, local path ${percent(gate.local)}.` },
-    part("global", gate.global),
-    part("local", gate.local),
+    // Above the bar, as a small part has no room for its own.
+    html("div", { class: "weights" }, share("global"), share("local")),
+    html("div", { class: "parts" }, part("global"), part("local")),
   );
 }

@@ -130,6 +130,11 @@ def test_a_clip_goes_up_and_its_score_is_shown(visit: Visit, clip_file: Path) ->
     assert score_at(band["x"], rail) == pytest.approx(answer["interval"]["low"], abs=0.05)
     parts = [box(page, f".gate .{name}")["width"] for name in ("global", "local")]
     assert parts[0] / sum(parts) == pytest.approx(answer["gate"]["global"], abs=0.01)
+    # Both shares can be read, however small their parts are.
+    for name in ("global", "local"):
+        share = page.locator(".gate span").filter(has_text=name)
+        expect(share).to_have_text(f"{round(100 * answer['gate'][name])}% {name}")
+        assert share.evaluate("e => e.parentElement.scrollWidth <= e.parentElement.clientWidth")
     # A screen reader is told, and the keyboard goes on at the result.
     assert shown in live(page)
     expect(page.locator("#result-title")).to_be_focused()
