@@ -70,6 +70,7 @@ FEATURES := $(patsubst %,build/features/%.npz,$(WORDS) $(OTHERS))
 TEACHER := build/teacher/all-mpnet-base-v2
 RECIPES := model/training/recipes
 TRAIN := $(BIN)/python -m model.training.train
+# The shipped weights are of this seed.
 SEED ?= 3
 RUNS ?= build/runs
 
