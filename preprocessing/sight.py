@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.mediapipe_quietly import face_detection, landmark_graph, quiet, rectangle
+from preprocessing.mediapipe_quietly import LandmarkGraph, face_detection, quiet
 from preprocessing.speaker import Box
 
 Mesh = NDArray[np.float64]
@@ -81,7 +81,7 @@ class FaceGraphs:
                 face_detection.FaceDetection(model_selection=0, min_detection_confidence=CLEAR),
             )
             self._close_up = face_detection.FaceDetection(model_selection=0)
-            self._mesher = landmark_graph()
+            self._mesher = LandmarkGraph()
             # The graphs start on their first picture, and that is when they log.
             blank = np.zeros((64, 64, 3), np.uint8)
             for detector in (*self._detectors, self._close_up):
@@ -173,18 +173,15 @@ class FaceGraphs:
             # The descriptor that is turned away belongs to the whole process.
             with _QUIETLY, quiet():
                 found = self._landmarks(rgb, region)
-        if not found:
+        if found is None:
             return None
         self._spoken = True
         height, width = rgb.shape[:2]
         mesh: Mesh = _points(found) * (width, height, width)
         return mesh
 
-    def _landmarks(self, rgb: Picture, region: Region) -> Any:
-        height, width = rgb.shape[:2]
-        place = (region.x / width, region.y / height, region.side / width, region.side / height)
-        asked = {"image": rgb, "roi": rectangle(*place, region.angle)}
-        return self._mesher.process(asked).landmarks
+    def _landmarks(self, rgb: Picture, region: Region) -> Any | None:
+        return self._mesher.landmarks(rgb, region.x, region.y, region.side, region.angle)
 
 
 def _points(landmarks: Any) -> Mesh:
