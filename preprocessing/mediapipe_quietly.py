@@ -126,6 +126,9 @@ class LandmarkGraph:
         Returns:
             A NormalizedLandmarkList: 478 landmarks in shares of the picture's width and height;
             None where the model sees no face in the region.
+
+        Raises:
+            RuntimeError: the graph failed.
         """
         height, width = rgb.shape[:2]
         region = _rect_pb2.NormalizedRect(
