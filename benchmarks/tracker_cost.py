@@ -2,8 +2,9 @@
 
     python -m benchmarks.tracker_cost CLIP ... [--repeats 5]
 
-The bare meshes are MediaPipe's `FaceMesh` with irises, once looking for the face in every picture
-(``static_image_mode``) and once following it from picture to picture. Ours is all that
+The bare meshes are MediaPipe's `FaceMesh` with irises, for as many faces as ours finds at a time,
+once looking for them in every picture (``static_image_mode``) and once following them from picture
+to picture. Ours is all that
 `FaceTracker` makes of a clip's pictures for the model: faces, meshes, columns; and, for
 `preprocessing.openface`, with every column of OpenFace's. Counted is the time of processors, of all
 threads together. The ways take turns, clip by clip, and the ratio of each turn is taken before the
@@ -30,13 +31,16 @@ from preprocessing.schema import PICTURES_PER_SECOND
 
 def seconds_each(frames: Sequence[Frame], repeats: int) -> dict[str, NDArray[np.float64]]:
     """(repeats,) processor seconds for the pictures by each way."""
-    with quiet():
-        looking = face_mesh.FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True)
-        following = face_mesh.FaceMesh(max_num_faces=1, refine_landmarks=True)
-        for bare in (looking, following):
-            bare.process(frames[0].rgb)
     tracker = FaceTracker()
     rate = PICTURES_PER_SECOND
+    most = max(len(rows) for rows in tracker.rows(frames, pictures_per_second=rate))
+    with quiet():
+        looking, following = (
+            face_mesh.FaceMesh(static_image_mode=still, max_num_faces=most, refine_landmarks=True)
+            for still in (True, False)
+        )
+        for bare in (looking, following):
+            bare.process(frames[0].rgb)
     ways: dict[str, Callable[[], object]] = {
         "tracker": lambda: list(tracker.rows(frames, pictures_per_second=rate, complete=False)),
         "tracker, every column": lambda: list(tracker.rows(frames, pictures_per_second=rate)),

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from preprocessing.mediapipe_quietly import LandmarkGraph, face_detection, quiet
+from preprocessing.mediapipe_quietly import DetectionGraph, LandmarkGraph, quiet
 from preprocessing.speaker import Box
 
 Mesh = NDArray[np.float64]
@@ -25,9 +25,6 @@ Picture = NDArray[np.uint8]
 
 REGION: Final = 1.5
 """Side of the region that the mesh is sought in, in sides of the face's bounds."""
-
-CLEAR: Final = 0.7
-"""Least score of the close-up detector in clips: below, it takes lamps and shelves for faces."""
 
 MOST_FACES: Final = 4
 """Most faces of a picture that are measured, the largest first."""
@@ -75,24 +72,19 @@ class FaceGraphs:
 
     def __init__(self) -> None:
         with quiet():
-            # The first for faces at a distance, the second for those that fill the picture.
-            self._detectors = (
-                face_detection.FaceDetection(model_selection=1),
-                face_detection.FaceDetection(model_selection=0, min_detection_confidence=CLEAR),
-            )
-            self._close_up = face_detection.FaceDetection(model_selection=0)
+            self._far, self._close_up = DetectionGraph(far=True), DetectionGraph(far=False)
             self._mesher = LandmarkGraph()
             # The graphs start on their first picture, and that is when they log.
             blank = np.zeros((64, 64, 3), np.uint8)
-            for detector in (*self._detectors, self._close_up):
-                detector.process(blank)
+            for detector in (self._far, self._close_up):
+                detector.detections(blank)
             self._landmarks(blank, Region(32, 32, 64))
         self._spoken = False
         """Whether the mesh's graph has met its first face, which it comments on."""
 
     def close(self) -> None:
         """Free the graphs."""
-        for graph in (*self._detectors, self._close_up, self._mesher):
+        for graph in (self._far, self._close_up, self._mesher):
             graph.close()
 
     def look(self, rgb: Picture) -> list[Sight]:
@@ -105,7 +97,7 @@ class FaceGraphs:
         """
         if min(rgb.shape[:2]) < SMALLEST_SIDE:
             return []
-        found = next(filter(None, (_detect(graph, rgb) for graph in self._detectors)), [])
+        found = _detect(self._far, rgb) or _detect(self._close_up, rgb)
         found.sort(key=lambda detection: detection[0].side, reverse=True)
         return _distinct(
             [self._confirmed(rgb, region, score) for region, score in found[:MOST_FACES]]
@@ -118,7 +110,7 @@ class FaceGraphs:
             rgb: (height, width, 3) uint8.
             before: faces of the picture before, of the same size.
         """
-        sights = [self._fitted(rgb, _around(sight.mesh), sight.box.score) for sight in before]
+        sights = [self._fitted(rgb, _around(sight), sight.box.score) for sight in before]
         if not before or any(sight is None for sight in sights):
             return self.look(rgb)
         return _distinct(sights)
@@ -158,7 +150,7 @@ class FaceGraphs:
 
     def _sight(self, rgb: Picture, region: Region, score: float) -> Sight | None:
         """The face in a region that is only roughly its own: the mesh is taken twice."""
-        rough = self._mesh(rgb, region)
+        rough = self._fitted(rgb, region, score)
         return None if rough is None else self._fitted(rgb, _around(rough), score)
 
     def _fitted(self, rgb: Picture, region: Region, score: float) -> Sight | None:
@@ -195,11 +187,11 @@ def _points(landmarks: Any) -> Mesh:
     return np.ascontiguousarray(numbers).view("<f4")[..., 0].astype(np.float64)
 
 
-def _detect(graph: Any, rgb: Picture) -> list[tuple[Region, float]]:
+def _detect(graph: DetectionGraph, rgb: Picture) -> list[tuple[Region, float]]:
     """Regions and scores of the faces that a detector finds in a picture."""
     height, width = rgb.shape[:2]
     found = []
-    for detection in graph.process(rgb).detections or ():
+    for detection in graph.detections(rgb):
         box = detection.location_data.relative_bounding_box
         left, right = (
             (eye.x * width, eye.y * height)
@@ -215,19 +207,23 @@ def _detect(graph: Any, rgb: Picture) -> list[tuple[Region, float]]:
     return found
 
 
-def _around(mesh: Mesh) -> Region:
+def _around(face: Sight) -> Region:
     """The region for the next mesh of a face."""
-    low, high = mesh[:, :2].min(0), mesh[:, :2].max(0)
-    across = mesh[EYE_CORNERS[1], :2] - mesh[EYE_CORNERS[0], :2]
-    x, y = (low + high) / 2
-    side = REGION * float((high - low).max())
-    return Region(float(x), float(y), side, math.atan2(across[1], across[0]))
+    box = face.box
+    (x, y, _), (right, below, _) = face.mesh[EYE_CORNERS, :].tolist()
+    return Region(
+        x=box.left + box.width / 2,
+        y=box.top + box.height / 2,
+        side=REGION * max(box.width, box.height),
+        angle=math.atan2(below - y, right - x),
+    )
 
 
 def _bounds(mesh: Mesh, score: float) -> Box:
-    left, top = mesh[:, :2].min(0)
-    width, height = np.ptp(mesh[:, :2], axis=0)
-    return Box(left, top, width, height, score=score)
+    # A column in one piece is ten times as fast to go through as a table's.
+    x, y = np.ascontiguousarray(mesh[:, :2].T)
+    left, top = float(x.min()), float(y.min())
+    return Box(left, top, float(x.max()) - left, float(y.max()) - top, score=score)
 
 
 def _distinct(sights: Sequence[Sight | None]) -> list[Sight]:

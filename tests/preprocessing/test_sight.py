@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from examples.sample_clip import portrait
 from preprocessing.geometry import VERTICES
+from preprocessing.mediapipe_quietly import DetectionGraph, face_detection, quiet
 from preprocessing.sight import (
     EYE_CORNERS,
     REGION,
@@ -31,7 +32,7 @@ def mesh(left: float, top: float, width: float, height: float) -> NDArray[np.flo
 def test_a_region_by_hand() -> None:
     points = mesh(10, 20, 40, 60)
     points[EYE_CORNERS[0], :2], points[EYE_CORNERS[1], :2] = (20, 30), (30, 40)
-    found = _around(points)
+    found = _around(Sight(points, _bounds(points, 0.9)))
     assert (found.x, found.y, found.side) == (30, 50, 90)
     assert found.angle == pytest.approx(np.pi / 4)
 
@@ -65,3 +66,17 @@ def test_no_face_in_a_region_is_none() -> None:
     graphs = FaceGraphs()
     assert graphs._mesh(np.full((200, 300, 3), 90, np.uint8), Region(150, 100, 100)) is None
     graphs.close()
+
+
+@pytest.mark.parametrize("far", [True, False])
+def test_a_detector_answers_as_mediapipes_own_does(far: bool) -> None:
+    picture = portrait(0.0)
+    with quiet():
+        theirs = face_detection.FaceDetection(model_selection=int(far))
+        ours = DetectionGraph(far=far)
+        for shown in (picture, np.ascontiguousarray(picture[:, ::-1]), np.zeros_like(picture)):
+            expected = list(theirs.process(shown).detections or ())
+            assert ours.detections(shown) == expected
+        assert not expected
+    for graph in (theirs, ours):
+        graph.close()
