@@ -106,11 +106,13 @@ class FaceGraphs:
     def follow(self, rgb: Picture, before: Sequence[Sight]) -> list[Sight]:
         """Find the faces of the picture before in this one; look anew where one is lost.
 
+        A head may move faster than the mesh follows: then its face is still near its place.
+
         Args:
             rgb: (height, width, 3) uint8.
             before: faces of the picture before, of the same size.
         """
-        sights = [self._fitted(rgb, _around(sight), sight.box.score) for sight in before]
+        sights = [self._followed(rgb, _around(sight), sight.box.score) for sight in before]
         if not before or any(sight is None for sight in sights):
             return self.look(rgb)
         return _distinct(sights)
@@ -128,6 +130,9 @@ class FaceGraphs:
             return None
         whole = Region(width / 2, height / 2, max(height, width))
         return self._sight(rgb, whole, score=0.5)
+
+    def _followed(self, rgb: Picture, region: Region, score: float) -> Sight | None:
+        return self._fitted(rgb, region, score) or self._confirmed(rgb, region, score)
 
     def _confirmed(self, rgb: Picture, region: Region, score: float) -> Sight | None:
         """The face that a detector saw, if the close-up detector sees one there, too.

@@ -68,6 +68,21 @@ def test_no_face_in_a_region_is_none() -> None:
     graphs.close()
 
 
+def test_a_face_that_jumped_is_found_near_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = FaceGraphs()
+    picture = portrait(0.0)
+    (before,) = graphs.look(picture)
+    jump = round(before.box.width * 0.8)
+    jumped = np.roll(picture, jump, axis=1)
+    assert graphs._fitted(jumped, _around(before), 1.0) is None
+    with monkeypatch.context() as only_close_up:
+        only_close_up.setattr(graphs, "look", None)
+        (after,) = graphs.follow(jumped, [before])
+    graphs.close()
+    assert after.box.left - before.box.left == pytest.approx(jump, abs=0.05 * before.box.width)
+    assert after.box.score == before.box.score
+
+
 @pytest.mark.parametrize("far", [True, False])
 def test_a_detector_answers_as_mediapipes_own_does(far: bool) -> None:
     picture = portrait(0.0)
