@@ -71,7 +71,7 @@ TEACHER := build/teacher/all-mpnet-base-v2
 RECIPES := model/training/recipes
 TRAIN := $(BIN)/python -m model.training.train
 # The shipped weights are of this seed.
-SEED ?= 3
+SEED ?= 2
 RUNS ?= build/runs
 
 weights: $(RUNS)/default/calibrated.jsonl
