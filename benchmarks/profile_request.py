@@ -23,11 +23,9 @@ import tempfile
 import time
 from contextlib import closing
 from http import HTTPStatus
-from http.client import HTTPConnection
 from pathlib import Path
 
-import httpx
-
+from benchmarks.load import Form, connect
 from benchmarks.speed_clips import PROFILED, WORDS, speed_clip
 from benchmarks.speed_floor import Floor
 from tests.service.running import Service
@@ -43,29 +41,14 @@ FLOOR_HEAD = """
 
 
 def ask(service: Service, clip: bytes) -> Timings:
-    """Stages of one request (ms); ``total`` by the client's clock.
-
-    The client is the plainest there is, its form is made and its connection open beforehand: what
-    a client's library takes is no time of the service's.
-    """
-    address = service.client.base_url
-    request = httpx.Request(
-        "POST",
-        address.join("/predict"),
-        files={"video": ("clip", clip)},
-        data={"transcript": WORDS},
-    )
-    body, headers = request.read(), dict(request.headers)
-    connection = HTTPConnection(address.host, address.port)
-    with closing(connection):
-        connection.connect()
+    """Stages of one request (ms); ``total`` by the client's clock."""
+    form = Form.of(clip)
+    with closing(connect(str(service.client.base_url))) as connection:
         started = time.perf_counter()
-        connection.request("POST", request.url.path, body, headers)
-        response = connection.getresponse()
-        answer = response.read()
+        status, answer = form.send(connection)
         total = 1000 * (time.perf_counter() - started)
-    if response.status != HTTPStatus.OK:
-        raise SystemExit(f"{response.status}: {answer.decode()}")
+    if status != HTTPStatus.OK:
+        raise SystemExit(f"{status}: {answer.decode()}")
     stages: Timings = json.loads(answer)["timings_ms"]
     model = stages["batch"] + stages["model"]
     rest = total - stages["queue"] - stages["features"] - model
