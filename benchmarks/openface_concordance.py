@@ -89,9 +89,18 @@ def joined(
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Of a set of columns: mean correlation, mean absolute error, mean error, columns compared."""
+    """Of a set of columns: means over those that move, and over all.
+
+    Attributes:
+        correlation: mean r of those that move.
+        slope: mean change of ours for a change of one in OpenFace's, of those that move.
+        error: mean absolute error.
+        bias: mean error.
+        columns: compared.
+    """
 
     correlation: float
+    slope: float
     error: float
     bias: float
     columns: int
@@ -109,9 +118,12 @@ def agreement(
     a, b = a[:, both], b[:, both]
     moving = (b.std(axis=0) > FLAT * (b.std(axis=0).max() > FLAT)) & (a.std(axis=0) > 0)
     moving &= b.std(axis=0) > 0
-    correlations = [np.corrcoef(x, y)[0, 1] for x, y in zip(a.T[moving], b.T[moving], strict=True)]
+    pairs = list(zip(a.T[moving], b.T[moving], strict=True))
+    correlations = [np.corrcoef(x, y)[0, 1] for x, y in pairs]
+    slopes = [r * x.std() / y.std() for r, (x, y) in zip(correlations, pairs, strict=True)]
     return Agreement(
-        float(np.mean(correlations)) if correlations else float("nan"),
+        float(np.mean(correlations)) if pairs else float("nan"),
+        float(np.mean(slopes)) if pairs else float("nan"),
         float(np.abs(a - b).mean()),
         float((a - b).mean()),
         int(both.sum()),
@@ -199,7 +211,7 @@ def print_pair(
     print(f"\n{pair.name}{note}: {len(ours)} rows")
     for name, value in summary(ours, theirs).items():
         print(f"  {name:52}{value:8.3f}")
-    print(f"{'columns':18}{'r':>7}{'MAE':>9}{'bias':>9}  unit")
+    print(f"{'columns':18}{'r':>7}{'slope':>7}{'MAE':>9}{'bias':>9}  unit")
     for part in GROUPS[5:]:
         print_line(part.name, agreement(ours, theirs, part.columns), part.unit)
         if by_column or part.name == "au_intensity":
@@ -210,7 +222,8 @@ def print_pair(
 def print_line(name: str, found: Agreement | None, unit: str) -> None:
     """Print one line of a table, or nothing where there is nothing to compare."""
     if found is not None:
-        print(f"{name:18}{found.correlation:7.2f}{found.error:9.3f}{found.bias:9.3f}  {unit}")
+        numbers = f"{found.correlation:7.2f}{found.slope:7.2f}{found.error:9.3f}{found.bias:9.3f}"
+        print(f"{name:18}{numbers}  {unit}")
 
 
 DRAWN = (
