@@ -211,7 +211,7 @@ class Head:
         """
         points = self.mesh[RIGID_VERTICES]
         middle = points.mean(0)
-        # What scipy.s align_vectors does, without its checks: they take twice the time of the rest.
+        # What scipy's align_vectors does, without its checks: they take twice the time of the rest.
         turn, stretch, back = np.linalg.svd((points - middle).T @ _CENTRED_FACE)
         if np.linalg.det(turn) * np.linalg.det(back) < 0:
             turn[:, 2] *= -1
