@@ -8,8 +8,8 @@ Printed is, for each pair and unit that moves in it, the correlation with OpenFa
 * of ours in the frames in which MediaPipe's own `FaceMesh` sees a face, too: it gives up where a
   face is small, turned away or behind a hand;
 * of a ridge regression on all distances and expressions that ours are made of, fitted to OpenFace's
-  intensities of the other nine tenths of the very same clip. What is not reached so, no estimate of
-  a clip that it does not know can be asked for from this mesh.
+  intensities of the other nine tenths of the very same clip. An estimate that does not know the
+  clip can hardly be expected to do better.
 """
 
 from __future__ import annotations
@@ -53,7 +53,12 @@ def frames_of_facemesh(pair: Pair) -> set[int]:
 
 
 def within_the_clip(evidence: Evidence, unit: str) -> float:
-    """Correlation of the regression's estimates of each tenth, fitted to the others."""
+    """Correlation of the regression's estimates of each tenth, fitted to the others.
+
+    Args:
+        evidence: of one pair.
+        unit: such as ``AU26``.
+    """
     target = evidence.intensities[:, list(TERMS).index(unit)]
     # Tenths in one piece: a frame's neighbours are nearly the frame itself.
     estimate = cross_val_predict(
