@@ -152,8 +152,7 @@ class Explainer:
 
 def _tokens(project: ModalityProjection, x: Tensor, chosen: Tensor) -> Tensor:
     """A modality's own tokens (8, l_t, d) of eq. 3, with or without its rows (1, L, columns)."""
-    own = len(project.tokens)
-    present, absent = (project(part, _all_real(part))[0][:, :own] for part in (x, x[:, :0]))
+    present, absent = (project.own_tokens(part, _all_real(part)) for part in (x, x[:, :0]))
     return torch.where(chosen[:, None, None], present, absent)
 
 

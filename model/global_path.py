@@ -71,7 +71,7 @@ class GlobalPath(nn.Module):
         """
         present = torch.stack([m.any(dim=1) for m in (text_mask, audio_mask, video_mask)], dim=1)
         h_text, h_audio, h_video = (
-            project(x, mask)[0][:, : self.tokens]
+            project.own_tokens(x, mask)
             for project, x, mask in (
                 (self.project_text, text, text_mask),
                 (self.project_audio, audio, audio_mask),
@@ -105,6 +105,6 @@ class GlobalPath(nn.Module):
         """CrossAttn(query, text)[0], or the mean of both where Table 2 leaves it out; (B, d)."""
         if self.cross is None:
             return torch.cat([query, text], dim=1).mean(dim=1)
-        source, target = (text, query) if self.swap else (query, text)
-        out: Tensor = self.cross(source, target)[:, 0]
+        # The target, which is the other one, has no part in row 0 (`CrossTransformer`).
+        out: Tensor = self.cross(text if self.swap else query, None)[:, 0]
         return out

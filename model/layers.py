@@ -94,7 +94,7 @@ class TransformerLayer(nn.Module):
         self.feed_forward = FeedForward(config.width, config.feed_forward, config.dropout)
 
     def forward(self, x: Tensor, source: Tensor | None, source_mask: Tensor | None) -> Tensor:
-        """Map (B, L, d) to (B, L, d)."""
+        """Map (B, L, d) to (B, L, d); no row depends on another but through the source."""
         x = x + self.attention(x, x if source is None else source, source_mask)
         out: Tensor = x + self.feed_forward(x)
         return out
@@ -159,16 +159,35 @@ class ModalityProjection(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Project (B, L, columns) to H (B, l_t + L, d) with its mask (B, l_t + L)."""
+        hidden, mask = self._embed(x, mask)
+        for layer in self.layers:
+            hidden = layer(hidden, None, mask)
+        return hidden, mask
+
+    def own_tokens(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The learnable tokens' rows of H alone, eq. 3: (B, l_t, d).
+
+        What `forward` gives, without the last layer's rows that nobody reads.
+        """
+        hidden, mask = self._embed(x, mask)
+        own = len(self.tokens)
+        if not len(self.layers):
+            return hidden[:, :own]
+        *layers, last = self.layers
+        for layer in layers:
+            hidden = layer(hidden, None, mask)
+        out: Tensor = last(hidden[:, :own], hidden, mask)
+        return out
+
+    def _embed(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What goes into the first layer, and its mask."""
         batch = x.shape[0]
         tokens = self.tokens.expand(batch, -1, -1)
         if self.summary is not None:
             tokens = tokens + self.summary(x, mask)
         hidden = torch.cat([tokens, self.project(x)], dim=1)
         hidden = hidden + self.positions[: hidden.shape[1]]
-        mask = torch.cat([mask.new_ones(batch, tokens.shape[1]), mask], dim=1)
-        for layer in self.layers:
-            hidden = layer(hidden, None, mask)
-        return hidden, mask
+        return hidden, torch.cat([mask.new_ones(batch, tokens.shape[1]), mask], dim=1)
 
 
 def projections(
@@ -202,7 +221,7 @@ class CrossTransformer(nn.Module):
     def forward(
         self,
         source: Tensor,
-        target: Tensor,
+        target: Tensor | None,
         source_mask: Tensor | None = None,
         source_index: Tensor | None = None,
         target_index: Tensor | None = None,
@@ -214,24 +233,31 @@ class CrossTransformer(nn.Module):
 
         Args:
             source: keys and values.
-            target: queries.
+            target: queries; None where row 0 is all that is read.
             source_mask: (B, Ls) bool; None = all real.
             source_index: (Ls,) rows of the position table; None = 0..Ls-1.
             target_index: (Lt,) likewise.
 
         Returns:
-            (B, 1 + Lt, d); row 0 is the own token's, the ``[0, :]`` of the equations.
+            (B, 1 + Lt, d), or (B, 1, d) without targets; row 0 is the own token's, the ``[0, :]``
+            of the equations.
         """
         source = self._embed(source, self.source_positions, source_index)
-        target = self._embed(target, self.target_positions, target_index)
+        if target is None:
+            asking = self._own(self.target_positions, len(source))
+        else:
+            asking = self._embed(target, self.target_positions, target_index)
         if source_mask is not None:
             own = source_mask.new_ones(source_mask.shape[0], 1)
             source_mask = torch.cat([own, source_mask], dim=1)
         for layer in self.layers:
-            target = layer(target, source, source_mask)
-        return target
+            asking = layer(asking, source, source_mask)
+        return asking
 
     def _embed(self, x: Tensor, table: Tensor, index: Tensor | None) -> Tensor:
         body = table[1 : 1 + x.shape[1]] if index is None else table[1 + index]
-        token = (self.token + table[:1]).expand(x.shape[0], -1, -1)
-        return torch.cat([token, x + body], dim=1)
+        return torch.cat([self._own(table, x.shape[0]), x + body], dim=1)
+
+    def _own(self, table: Tensor, batch: int) -> Tensor:
+        """The own token in its place, (B, 1, d)."""
+        return (self.token + table[:1]).expand(batch, -1, -1)

@@ -149,6 +149,16 @@ def test_eq_2_and_28_run_transformer_layers_over_tokens_and_sequence(depth: int)
     assert_agrees(hidden[0], expected)
 
 
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_eq_3_tokens_are_the_first_rows_of_the_whole(depth: int) -> None:
+    layer = ModalityProjection(5, 23, replace(TINY, projection_depth=depth), summary=True)
+    fill_at_random(layer)
+    x = torch.randn(2, 7, 5)
+    mask = torch.arange(7)[None] < torch.tensor([[7], [4]])
+    whole = layer(x, mask)[0][:, : TINY.global_tokens]
+    torch.testing.assert_close(layer.own_tokens(x, mask), whole)
+
+
 def test_eq_3_tokens_gather_what_the_sequence_holds_but_not_its_padding() -> None:
     layer = ModalityProjection(5, 23, TINY)
     fill_at_random(layer)
@@ -221,6 +231,7 @@ def test_cross_attention_row_0_depends_on_the_source_alone() -> None:
     other_target = layer(source, target + torch.randn(1, 5, 13))
     other_source = layer(source + torch.randn(1, 7, 13), target)
     torch.testing.assert_close(other_target[:, 0], before[:, 0])
+    torch.testing.assert_close(layer(source, None), before[:, :1])
     assert not torch.allclose(other_target[:, 1:], before[:, 1:], atol=1e-2)
     assert not torch.allclose(other_source[:, 0], before[:, 0], atol=1e-3)
 
