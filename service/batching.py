@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = structlog.stdlib.get_logger(__name__)
 
+LONGEST_STEP_SECONDS = 0.02
+"""How often a batch that waits for more clips asks whether any can still come (s)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -61,12 +64,11 @@ class Batcher:
         predict: scores a batch; called from one thread only.
         explain: scores and explains one clip; called from the same thread.
         batch_clips: most clips in a call.
-        wait_ms: how long the first clip waits for others (ms).
         queue_clips: most clips that wait; more are refused.
         metrics: batch sizes and stage times.
         on_poison: called with the error if the device is lost for this process.
-        patience: by how much `wait_ms` is multiplied now: 0 where no other clip can come, more than
-            1 where many will.
+        patience: how long a batch's first clip may wait for others, as things are now (s): 0 where
+            no other can come. Asked again and again while it waits.
     """
 
     def __init__(
@@ -75,17 +77,15 @@ class Batcher:
         explain: Callable[[Sample], tuple[Prediction, Explanation]],
         *,
         batch_clips: int,
-        wait_ms: float,
         queue_clips: int,
         metrics: Metrics,
         on_poison: Callable[[Exception], None],
-        patience: Callable[[], float] = lambda: 1.0,
+        patience: Callable[[], float],
     ) -> None:
         self._predict = predict
         self._explain = explain
         self._patience = patience
         self._batch_clips = batch_clips
-        self._wait_seconds = wait_ms / 1000
         self._queue_clips = queue_clips
         self._metrics = metrics
         self._on_poison = on_poison
@@ -168,13 +168,13 @@ class Batcher:
             await self._arrival.wait()
         first = self._entries[0].queued
         while len(self._entries) < self._batch_clips:
-            left = first + self._patience() * self._wait_seconds - time.perf_counter()
+            left = first + self._patience() - time.perf_counter()
             if left <= 0:
                 break
             self._arrival.clear()
             try:
                 # In steps: the others may be gone before its patience is.
-                await asyncio.wait_for(self._arrival.wait(), min(left, 5 * self._wait_seconds))
+                await asyncio.wait_for(self._arrival.wait(), min(left, LONGEST_STEP_SECONDS))
             except TimeoutError:
                 continue
         waiting = [entry for entry in self._entries if not entry.answer.done()]

@@ -48,8 +48,8 @@ TIMELINE_NICENESS = 10
 RETRY_WHILE_LOADING_SECONDS = 5
 """Retry-After of a request that comes before the service is ready (s)."""
 
-PATIENCE_UNDER_LOAD = 125.0
-"""While clips wait for a worker, seconds long, half a second more enlarges the model's batches."""
+PATIENCE_UNDER_LOAD = 250.0
+"""Most by which a batch's wait is prolonged while clips wait for a worker: a second by default."""
 
 
 class Engine:
@@ -364,11 +364,10 @@ class Engine:
             predictor.predict,
             predictor.explain,
             batch_clips=self.settings.batch_clips,
-            wait_ms=self.settings.batch_wait_ms,
             queue_clips=self.settings.batch_queue_clips,
             metrics=self.metrics,
             on_poison=self._on_poison,
-            patience=self._patience,
+            patience=self.patience,
         )
         log.info(
             "the model is loaded",
@@ -379,10 +378,16 @@ class Engine:
             seconds=round(time.perf_counter() - started, 1),
         )
 
-    def _patience(self) -> float:
+    def patience(self) -> float:
+        """How long a batch may wait for more clips now (s).
+
+        The larger a batch, the less a clip costs, and what it costs is missing in workers. So a
+        score waits as long as others do for a worker, within bounds.
+        """
+        wait = self.settings.batch_wait_ms / 1000
         if self.pool.waiting:
-            return PATIENCE_UNDER_LOAD
-        return 1.0 if self.pool.busy else 0.0
+            return min(max(wait, self.pool.seconds_waiting), PATIENCE_UNDER_LOAD * wait)
+        return wait if self.pool.busy else 0.0
 
     def _answer_cache(self, predictor: Predictor) -> AnswerCache[tuple[Report, Scored]] | None:
         settings = self.settings

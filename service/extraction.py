@@ -168,9 +168,14 @@ class ExtractionPool:
         """Whether another clip would be refused now."""
         return len(self._entries) >= self._queue_clips + self._idle
 
+    @property
+    def seconds_waiting(self) -> float:
+        """About how long a clip that comes now would wait for a worker (s)."""
+        return self._seconds_a_clip * len(self._entries) / self.size
+
     def overloaded(self) -> Overloaded:
         """The refusal of one more clip, with the time by which the queue should have room."""
-        seconds = self._seconds_a_clip * (len(self._entries) + 1) / self.size
+        seconds = self.seconds_waiting + self._seconds_a_clip / self.size
         return Overloaded(
             f"All {self.size} workers are busy and {len(self._entries)} clips wait; "
             "try again later.",

@@ -170,7 +170,8 @@ class Settings(BaseSettings):
         ge=0,
         le=1000,
         description="How long the first clip of a batch waits for others (ms): not at all where "
-        "there are none, 125 times as long while clips wait for a worker.",
+        "there are none; while clips wait for a worker, as long as these will, up to 250 times as "
+        "long.",
     )
     batch_queue_clips: int = Field(
         default=64, ge=1, description="Clips that may wait for the model."

@@ -13,8 +13,11 @@ from model.explanation import Explanation
 from model.inputs import Sample
 from model.predictor import Prediction
 from service.batching import Batcher, is_poison
+from service.engine import Engine
 from service.errors import ModelFailed, NotReady, Overloaded
+from service.extraction import ExtractionPool
 from service.metrics import Metrics
+from service.settings import Settings
 
 
 def sample(tokens: int) -> Sample:
@@ -60,10 +63,9 @@ class Model:
 def run(
     test: Callable[[Batcher, Model, list[Exception]], object],
     *,
-    wait_ms: float = 20,
     batch_clips: int = 4,
     queue_clips: int = 8,
-    patience: Callable[[], float] = lambda: 1.0,
+    patience: Callable[[], float] = lambda: 0.02,
 ) -> None:
     async def running() -> None:
         model, poison = Model(), list[Exception]()
@@ -71,7 +73,6 @@ def run(
             model.predict,
             model.explain,
             batch_clips=batch_clips,
-            wait_ms=wait_ms,
             queue_clips=queue_clips,
             metrics=Metrics(),
             on_poison=poison.append,
@@ -100,7 +101,7 @@ def test_a_lone_clip_does_not_wait_for_a_full_batch() -> None:
         await batcher.score(sample(1))
         assert model.batches == [1]
 
-    run(test, wait_ms=0)
+    run(test)
 
 
 def test_nobody_waits_for_a_clip_that_cannot_come() -> None:
@@ -108,8 +109,7 @@ def test_nobody_waits_for_a_clip_that_cannot_come() -> None:
         await batcher.score(sample(1))
         assert model.batches == [1]
 
-    # An hour is longer than the test may take.
-    run(test, wait_ms=3_600_000, patience=lambda: 0.0)
+    run(test, patience=lambda: 0.0)
 
 
 def test_under_load_a_batch_waits_longer() -> None:
@@ -119,8 +119,27 @@ def test_under_load_a_batch_waits_longer() -> None:
         await asyncio.gather(first, *[batcher.score(sample(n)) for n in (2, 3, 4)])
         assert model.batches == [4]
 
-    # By itself the first would have been gone after a millisecond; a full batch waits no longer.
-    run(test, wait_ms=1, patience=lambda: 3_600_000)
+    # An hour is longer than the test may take: a full batch waits no longer.
+    run(test, patience=lambda: 3600.0)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "seconds", "busy", "expected"),
+    [
+        (0, 0.0, 0, 0.0),
+        (0, 0.0, 2, 0.004),
+        (1, 0.001, 2, 0.004),
+        (3, 0.15, 2, 0.15),
+        (40, 7.0, 2, 1.0),
+    ],
+)
+def test_a_batch_waits_about_as_long_as_clips_wait_for_a_worker(
+    monkeypatch: pytest.MonkeyPatch, waiting: int, seconds: float, busy: int, expected: float
+) -> None:
+    for name, value in (("waiting", waiting), ("seconds_waiting", seconds), ("busy", busy)):
+        monkeypatch.setattr(ExtractionPool, name, value)
+    engine = Engine(Settings(batch_wait_ms=4, workers=2), Metrics(), on_fatal=lambda: None)
+    assert engine.patience() == pytest.approx(expected)
 
 
 def test_an_explanation_is_made_alone_after_a_batch_and_others_do_not_wait_for_the_next() -> None:
@@ -156,17 +175,17 @@ def test_an_abandoned_explanation_is_not_computed() -> None:
 
 
 def test_patience_ends_when_there_is_nobody_left_to_wait_for() -> None:
-    patience = [3_600_000.0]
+    patience = [3600.0]
 
     async def test(batcher: Batcher, model: Model, _: object) -> None:
         first = asyncio.create_task(batcher.score(sample(1)))
         await asyncio.sleep(0.1)
         assert model.batches == []
-        patience[0] = 1.0
+        patience[0] = 0.0
         await first
         assert model.batches == [1]
 
-    run(test, wait_ms=1, patience=lambda: patience[0])
+    run(test, patience=lambda: patience[0])
 
 
 def test_abandoned_clips_are_not_computed() -> None:
