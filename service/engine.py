@@ -48,8 +48,8 @@ TIMELINE_NICENESS = 10
 RETRY_WHILE_LOADING_SECONDS = 5
 """Retry-After of a request that comes before the service is ready (s)."""
 
-PATIENCE_UNDER_LOAD = 250.0
-"""Most by which a batch's wait is prolonged while clips wait for a worker: a second by default."""
+PATIENCE_UNDER_LOAD = 500.0
+"""Most by which a batch's wait is prolonged while clips wait for a worker: to 2 s by default."""
 
 
 class Engine:

@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         ge=0,
         le=1000,
         description="How long the first clip of a batch waits for others (ms): not at all where "
-        "there are none; while clips wait for a worker, as long as these will, up to 250 times as "
+        "there are none; while clips wait for a worker, as long as these will, up to 500 times as "
         "long.",
     )
     batch_queue_clips: int = Field(

@@ -130,7 +130,7 @@ def test_under_load_a_batch_waits_longer() -> None:
         (0, 0.0, 2, 0.004),
         (1, 0.001, 2, 0.004),
         (3, 0.15, 2, 0.15),
-        (40, 7.0, 2, 1.0),
+        (40, 7.0, 2, 2.0),
     ],
 )
 def test_a_batch_waits_about_as_long_as_clips_wait_for_a_worker(
