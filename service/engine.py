@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -413,6 +414,10 @@ class Engine:
             precision=self.settings.precision,
         )
         predictor.warm_up()
+        # A full collection goes through all that was loaded, a third of a second in which nobody is
+        # answered: it is set apart, as it stays.
+        gc.collect()
+        gc.freeze()
         return predictor
 
     def _on_poison(self, error: Exception) -> None:

@@ -38,8 +38,6 @@ class Augmentation:
         still_steps: a face of one row (a picture) is shown for 1..still_steps rows.
         face_jitter: noise on each row of a face.
         face_offset: noise that a clip's rows share.
-        face_groups: column counts of the parts of a face row that can be hidden, e.g. (17, 102).
-        face_group_dropout: chance that one of these parts, drawn at random, is hidden (NaN).
         voice_jitter: noise on each row of sound.
         voice_offset: noise that a clip's rows share: another voice, another room.
         audio_crop: smallest share of the sound that is kept, from a random start.
@@ -51,8 +49,6 @@ class Augmentation:
     still_steps: int = 1
     face_jitter: float = 0.0
     face_offset: float = 0.0
-    face_groups: tuple[int, ...] = ()
-    face_group_dropout: float = 0.0
     voice_jitter: float = 0.0
     voice_offset: float = 0.0
     audio_crop: float = 1.0
@@ -61,7 +57,7 @@ class Augmentation:
         """A changed copy of the sample."""
         sample = self._drop_modalities(sample, random)
         audio = self._crop(sample.audio, random)
-        video = self._hide(self._hold(sample.video, random), random)
+        video = self._hold(sample.video, random)
         return Sample(
             self._change_text(sample.input_ids, random),
             _noisy(audio, self.voice_jitter, self.voice_offset, spread.audio, random),
@@ -102,19 +98,6 @@ class Augmentation:
         return (
             video.repeat(random.integers(1, self.still_steps + 1), 0) if len(video) == 1 else video
         )
-
-    def _hide(self, video: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-        if not len(video) or random.random() >= self.face_group_dropout:
-            return video
-        ends = np.cumsum(self.face_groups)
-        chosen = random.integers(len(ends))
-        start, end = ends[chosen] - self.face_groups[chosen], ends[chosen]
-        rest = np.delete(video, slice(start, end), axis=1)
-        if np.isnan(rest).all():
-            return video
-        video = video.copy()
-        video[:, start:end] = np.nan
-        return video
 
 
 def _noisy(

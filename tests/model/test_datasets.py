@@ -118,8 +118,6 @@ ROUGH = Augmentation(
     still_steps=13,
     face_jitter=2.0,
     face_offset=2.0,
-    face_groups=(1, 2),
-    face_group_dropout=0.5,
     voice_jitter=2.0,
     voice_offset=2.0,
     audio_crop=0.1,
@@ -231,17 +229,6 @@ def test_noise_is_in_each_column_s_own_spread() -> None:
         assert rows.std(axis=(0, 1)) == pytest.approx([0, 0.5, 1, 1.5, 2], rel=0.1)
         within = np.ptp(rows, axis=1)[:, 1:].max()
         assert within == 0 if augmentation.voice_offset else within > 1
-
-
-def test_one_part_of_a_face_is_hidden_and_never_all_that_is_known() -> None:
-    augmentation = Augmentation(face_groups=(1, 2), face_group_dropout=0.5)
-    found = [np.isnan(x.video) for x in _many(augmentation, make_sample(1))]
-    kinds = [tuple(bool(hidden[:, i].all()) for i in range(3)) for hidden in found]
-    assert set(kinds) == {(False,) * 3, (True, False, False), (False, True, True)}
-    assert kinds.count((False,) * 3) / len(kinds) == pytest.approx(0.5, abs=0.07)
-    sample = make_sample(1)
-    sample.video[:, 1:] = np.nan
-    assert all(_equal(x, sample) for x in _many(augmentation, sample, 50))
 
 
 def test_unknown_face_values_stay_unknown() -> None:

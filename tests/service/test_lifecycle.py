@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -15,7 +16,10 @@ import httpx
 import pytest
 
 from examples.sample_clip import sample_clip
+from service.engine import Engine
+from service.metrics import Metrics
 from service.server import EXIT_DEVICE_LOST
+from service.settings import Settings
 from tests.service.running import CHECKPOINT, Service, check_problem
 
 pytestmark = pytest.mark.slow
@@ -174,3 +178,13 @@ def test_an_address_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:
     # TEST-NET-1, RFC 5737: no machine of its own has it.
     with Service(tmp_path / "s", checkpoint=CHECKPOINT, host="192.0.2.1") as broken:
         assert broken.wait() != 0
+
+
+def test_no_request_waits_until_garbage_is_looked_for_in_the_model() -> None:
+    engine = Engine(Settings(checkpoint=CHECKPOINT), Metrics(), on_fatal=lambda: None)
+    try:
+        predictor = engine._load_predictor()
+        assert not any(found is predictor for found in gc.get_objects())
+    finally:
+        gc.unfreeze()
+    assert any(found is predictor for found in gc.get_objects())
