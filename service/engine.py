@@ -414,8 +414,8 @@ class Engine:
             precision=self.settings.precision,
         )
         predictor.warm_up()
-        # A full collection goes through all that was loaded, a third of a second in which nobody is
-        # answered: it is set apart, as it stays.
+        # What was loaded stays: a full collection that goes through it finds nothing, and nobody is
+        # answered meanwhile.
         gc.collect()
         gc.freeze()
         return predictor
