@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from model.corpus import Corpus, load_corpus
 from model.training.cue_teacher import (
     FER2013_TRAINING,
+    RAVDESS_EVEN,
     ExpectedScore,
     Mean,
+    Statistics,
     VoiceAndFace,
     face_statistics,
     fit_face_teacher,
@@ -27,6 +30,7 @@ from model.training.cue_teacher import (
     statistics,
     voice_statistics,
 )
+from preprocessing.corpora import EMOTION_VALENCE
 from tests.model.conftest import SCHEMA, Labelled, make_sample, write_corpus
 
 NAN = float("nan")
@@ -135,6 +139,52 @@ def test_all_published_pictures_are_counted() -> None:
     assert sum(FER2013_TRAINING.values()) == 28_709
 
 
+RAVDESS_NAMES = {
+    "01": "neutral",
+    "02": "calm",
+    "03": "happy",
+    "04": "sad",
+    "05": "angry",
+    "06": "fearful",
+    "07": "disgust",
+    "08": "surprised",
+}
+
+
+def test_happy_clips_are_as_frequent_as_makes_the_mean_of_ravdess_neutral() -> None:
+    scores = [EMOTION_VALENCE[RAVDESS_NAMES[code]] for code in RAVDESS_EVEN]
+    assert np.average(scores, weights=list(RAVDESS_EVEN.values())) == pytest.approx(0, abs=0.01)
+    # The others as RAVDESS has them: two intensities, but of neutral one.
+    assert {code: count for code, count in RAVDESS_EVEN.items() if code != "03"} == {
+        code: 1 if code == "01" else 2 for code in RAVDESS_NAMES if code != "03"
+    }
+
+
+def test_only_happy_clips_of_ravdess_weigh_more(tmp_path: Path) -> None:
+    codes = ["01", *(code for code in RAVDESS_NAMES if code != "01" for _ in range(2))]
+    names = [f"03-01-{code}-01-01-01-01" for code in codes]
+    items = [Labelled(make_sample(i, 3, 5, 0), 0.0, name) for i, name in enumerate(names)]
+    often = prior(load_corpus(write_corpus(tmp_path / "ravdess.npz", items)))
+    assert often.pop("03") / often["04"] == pytest.approx(3.25)
+    assert len({round(share, 6) for share in often.values()}) == 1
+
+
+def lower_where_happy_is_rare(
+    fit: Callable[[Corpus, dict[str, float]], Mean],
+    corpus: Corpus,
+    clips: Statistics,
+    happy: str,
+    angry: str,
+) -> bool:
+    """Whether each part of a teacher scores less where it is told that happy ones are rare."""
+    even, rare = ({happy: share, angry: 2 - share} for share in (1.0, 0.4))
+    before, after = fit(corpus, even).teachers, fit(corpus, rare).teachers
+    return all(
+        poorer.predict(clips).mean() < richer.predict(clips).mean() - 0.2
+        for richer, poorer in zip(before, after, strict=True)
+    )
+
+
 def test_the_teacher_of_pictures_thinks_of_smiles_as_often_as_it_is_told(tmp_path: Path) -> None:
     random = np.random.default_rng(4)
     corpus = pictures_of(tmp_path, ["happy", "angry"] * 40)
@@ -142,13 +192,20 @@ def test_the_teacher_of_pictures_thinks_of_smiles_as_often_as_it_is_told(tmp_pat
         corpus.scores[index] = 2.2 if index % 2 == 0 else -2.2
         sample.video[:, 2] = random.normal(corpus.scores[index], 2)
     seen = face_statistics(corpus)
-    even, rare = ({"happy": share, "angry": 2 - share} for share in (1.0, 0.4))
-    for before, after in zip(
-        fit_picture_teacher(corpus, even).teachers,
-        fit_picture_teacher(corpus, rare).teachers,
-        strict=True,
-    ):
-        assert after.predict(seen).mean() < before.predict(seen).mean() - 0.2
+    assert lower_where_happy_is_rare(fit_picture_teacher, corpus, seen, "happy", "angry")
+
+
+def test_the_teacher_of_voices_thinks_of_happy_ones_as_often_as_it_is_told(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    items = []
+    for index in range(80):
+        code, score = (("03", 2.2), ("05", -2.2))[index % 2]
+        sample = make_sample(index, 3, 5, 0)
+        sample.audio[:, 1] = random.normal(score, 2)
+        items.append(Labelled(sample, score, f"03-01-{code}-01-01-{index:02}-01"))
+    corpus = load_corpus(write_corpus(tmp_path / "ravdess.npz", items))
+    heard = voice_statistics(corpus)
+    assert lower_where_happy_is_rare(fit_voice_teacher, corpus, heard, "03", "05")
 
 
 def test_voice_and_face_are_heard_and_seen_apart() -> None:
