@@ -5,33 +5,25 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from preprocessing.errors import InvalidOpenFaceCsv
-from preprocessing.stretches import LONGEST
-from service import openface_runner, segments
 from service.answer_cache import AnswerCache
 from service.batching import Batcher, Scored
-from service.errors import Draining, NotReady, Overloaded, WorkerFailed
+from service.errors import Draining, NotReady
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
 from service.openface_runner import OpenFaceRunner
 from service.reports import Report
-from service.samples import sample_of
 from service.settings import MIB, Settings
-from service.uploads import TimelineUpload, Upload
 from service.worker import (
     NICENESS,
     Handler,
-    Job,
-    TimelineJob,
     WorkerLimits,
     extract_clip,
     extract_timeline,
@@ -54,13 +46,15 @@ PATIENCE_UNDER_LOAD = 500.0
 
 
 class Engine:
-    """The parts that answer a clip, and whether they can.
+    """The parts that answer a clip (`service.scoring`), and whether they can.
 
     Attributes:
         predictor: None until the weights are loaded and warm.
         pool: the workers for clips.
         timelines: the workers for timelines, which are started with the first one.
         draining: set once, when the service begins to shut down.
+        openface: the operator's OpenFace; None if there is none.
+        answers: what has been answered; None if none is kept, or until the weights are loaded.
         open_requests: requests that have been accepted and not answered yet.
         idle: set while there are none.
     """
@@ -90,7 +84,7 @@ class Engine:
             extract_timeline,
             TIMELINE_NICENESS,
         )
-        self._openface = (
+        self.openface = (
             OpenFaceRunner(
                 settings.openface_binary,
                 seconds=settings.openface_seconds,
@@ -99,7 +93,7 @@ class Engine:
             if settings.openface_binary
             else None
         )
-        self._answers: AnswerCache[tuple[Report, Scored]] | None = None
+        self.answers: AnswerCache[tuple[Report, Scored]] | None = None
         metrics.watch(
             waiting_for_worker=lambda: self.pool.waiting,
             waiting_timelines=lambda: self.timelines.waiting,
@@ -137,6 +131,17 @@ class Engine:
             raise NotReady("The model is not loaded.")
         return self.predictor
 
+    @property
+    def batcher(self) -> Batcher:
+        """What the model is asked through.
+
+        Raises:
+            NotReady: the weights are not loaded yet.
+        """
+        if self._batcher is None:
+            raise NotReady("The model is not loaded.")
+        return self._batcher
+
     def start(self) -> None:
         """Begin to load in the background; `reasons` is empty when all is warm."""
         self.pool.start()
@@ -168,7 +173,7 @@ class Engine:
             reasons.append(f"workers do not start: {self.pool.failure}")
         elif not self.pool.warm:
             reasons.append("no worker is warm yet")
-        if self._openface is not None and (reason := self._openface.reason()):
+        if self.openface is not None and (reason := self.openface.reason()):
             reasons.append(reason)
         return reasons
 
@@ -236,123 +241,11 @@ class Engine:
                 retry_after_seconds=RETRY_WHILE_LOADING_SECONDS,
             )
 
-    async def answer(self, upload: Upload) -> tuple[Report, Scored, dict[str, float]]:
-        """Score an upload, or find the answer that the same bytes were given.
-
-        Returns, Raises:
-            As `_compute` does; of an answer that was found the only stage is ``cache``.
-        """
-        # An explanation holds the words, and the cache is told to keep none.
-        if self._answers is None or upload.explain:
-            return await self._compute(upload)
-        started = time.perf_counter()
-        key = await self._answers.key(upload)
-        if found := self._answers.get(key):
-            self.metrics.cached_answers.inc()
-            return *found, {"cache": 1000 * (time.perf_counter() - started)}
-        report, scored, timings = await self._compute(upload)
-        # What failed for the time being may go well the next time.
-        if not any(caution.code == openface_runner.FAILED for caution in report.cautions):
-            self._answers.put(key, (report, scored))
-        return report, scored, timings
-
-    async def _compute(self, upload: Upload) -> tuple[Report, Scored, dict[str, float]]:
-        """Score an upload.
-
-        With an operator's OpenFace its rows take the place of the built-in tracker's; where it
-        fails, the built-in tracker is used and a warning says so.
-
-        Returns:
-            What was seen, the score, and the time of each stage (ms).
-
-        Raises:
-            PreprocessingError, ServiceError: see `ExtractionPool.extract` and `Batcher.score`.
-        """
-        if self._batcher is None:
-            raise NotReady("The model is not loaded.")
-        settings = self.settings
-        started = time.perf_counter()
-        table, warning = upload.openface, None
-        if table is None and self._openface is not None:
-            table, warning = await self._openface.table_or_warning(upload.video)
-        tabled = 1000 * (time.perf_counter() - started)
-        job = Job(
-            video=upload.video,
-            transcript=upload.transcript,
-            transcript_suffix=upload.transcript_suffix,
-            openface=table,
-            max_seconds=settings.max_clip_seconds,
-            max_pixels=settings.max_clip_pixels,
-            max_streams=settings.max_clip_streams,
-            explain=upload.explain,
-            tracks=upload.tracks,
-        )
-        try:
-            report, arrays = await self.pool.extract(job)
-        except InvalidOpenFaceCsv as error:
-            if upload.openface is not None:
-                raise
-            table, warning = None, openface_runner.instead(error)
-            report, arrays = await self.pool.extract(replace(job, openface=None))
-        sample = sample_of(arrays, self.model.schema, longest_seconds=settings.max_clip_seconds)
-        if upload.explain and (report.places is None or not report.places.fit(sample)):
-            raise WorkerFailed("A worker sent places that do not fit its sample.")
-        scored = await self._batcher.score(sample, explain=upload.explain)
-        for stage, milliseconds in report.timings_ms.items():
-            if stage in STAGES:
-                self.metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
-        timings = {
-            **report.timings_ms,
-            "batch": scored.wait_ms,
-            "model": scored.model_ms,
-        }
-        if self._openface is not None:
-            timings["openface"] = tabled
-        if table is not None and upload.openface is None:
-            report = openface_runner.with_source(report)
-        if warning is not None:
-            report = openface_runner.with_warning(report, warning)
-        return report, scored, timings
-
-    def timeline(self, upload: TimelineUpload) -> AsyncGenerator[segments.Step, None]:
-        """Score a long clip stretch by stretch.
-
-        Closing the generator (`contextlib.aclosing`) ends the work; `segments.collected` takes all.
-
-        Yields:
-            How far it has come, the segments in the order of time, and at last the ending.
-
-        Raises:
-            PreprocessingError, ServiceError: see `ExtractionPool.stream`; also in the middle.
-        """
-        settings = self.settings
-        self.timelines.start()
-        job = TimelineJob(
-            clip=upload.video.fileno(),
-            transcript=upload.transcript,
-            transcript_suffix=upload.transcript_suffix,
-            max_seconds=settings.max_timeline_seconds,
-            max_pixels=settings.max_clip_pixels,
-            max_streams=settings.max_clip_streams,
-        )
-        return segments.scored(self.timelines.stream(job), self._score_stretch)
-
-    async def _score_stretch(self, arrays: bytes) -> Scored:
-        """Score a stretch; where the queue is full it waits, as what came before it is done."""
-        if self._batcher is None:
-            raise NotReady("The model is not loaded.")
-        sample = sample_of(arrays, self.model.schema, longest_seconds=LONGEST)
-        while True:
-            try:
-                return await self._batcher.score(sample)
-            except Overloaded as error:
-                await asyncio.sleep(error.retry_after_seconds or 1)
-
     async def _load(self) -> None:
         started = time.perf_counter()
         try:
             predictor = await asyncio.get_running_loop().run_in_executor(
-                self._loader, self._load_predictor
+                self._loader, load_predictor, self.settings
             )
         except Exception as error:
             # Whatever it is, the process lives on to say it: /readyz stays red with the reason.
@@ -360,7 +253,7 @@ class Engine:
             self._broken = f"the model cannot be loaded: {error}"
             return
         self.predictor = predictor
-        self._answers = self._answer_cache(predictor)
+        self.answers = self._answer_cache(predictor)
         self._batcher = Batcher(
             predictor.predict,
             predictor.explain,
@@ -402,24 +295,6 @@ class Engine:
         )
         return AnswerCache(settings.cache_answers, circumstances)
 
-    def _load_predictor(self) -> Predictor:
-        from model.predictor import Predictor
-        from preprocessing.schema import feature_schema
-        from preprocessing.text import WordPiece
-
-        predictor = Predictor.load(
-            self.settings.checkpoint,
-            schema=feature_schema(WordPiece().sha256),
-            device=self.settings.device,
-            precision=self.settings.precision,
-        )
-        predictor.warm_up()
-        # What was loaded stays: a full collection that goes through it finds nothing, and nobody is
-        # answered meanwhile.
-        gc.collect()
-        gc.freeze()
-        return predictor
-
     def _on_poison(self, error: Exception) -> None:
         self._broken = f"the device is lost: {type(error).__name__}"
         log.critical("the device is lost; the process ends so that it is started anew")
@@ -433,5 +308,21 @@ class Engine:
         return torch.cuda.memory_allocated(self.predictor.device)
 
 
-STAGES = frozenset({"features", "decode", "text", "audio", "face"})
-"""Stages that a worker may report on: metric labels are ours, not its."""
+def load_predictor(settings: Settings) -> Predictor:
+    """The weights of the settings, warm."""
+    from model.predictor import Predictor
+    from preprocessing.schema import feature_schema
+    from preprocessing.text import WordPiece
+
+    predictor = Predictor.load(
+        settings.checkpoint,
+        schema=feature_schema(WordPiece().sha256),
+        device=settings.device,
+        precision=settings.precision,
+    )
+    predictor.warm_up()
+    # What was loaded stays: a full collection that goes through it finds nothing, and nobody is
+    # answered meanwhile.
+    gc.collect()
+    gc.freeze()
+    return predictor

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from service import scoring
 from service.engine import Engine
 from service.errors import UnexpectedField, UnsupportedMedia, UploadTooLarge
 from service.extraction import ExtractionPool
@@ -71,9 +72,9 @@ def job_kinds(engine: Engine) -> dict[str, Kind]:
     async def predict(upload: JobUpload, _: Progress) -> BaseModel:
         # One clip has no parts by which to tell the progress.
         started = time.perf_counter()
-        report, scored, timings = await engine.answer(upload.in_memory())
-        timings["total"] = 1000 * (time.perf_counter() - started)
-        return predict_response(engine, report, scored, timings)
+        found = await scoring.answer(engine, upload.in_memory())
+        total = {"total": 1000 * (time.perf_counter() - started)}
+        return predict_response(engine, found, {**found.timings_ms, **total})
 
     async def timeline(upload: JobUpload, progress: Progress) -> BaseModel:
         def reached(so_far: Reached) -> None:
@@ -82,7 +83,7 @@ def job_kinds(engine: Engine) -> dict[str, Kind]:
 
         started = time.perf_counter()
         timed = TimelineUpload(upload.video, upload.transcript, upload.transcript_suffix)
-        found = await collected(engine.timeline(timed), reached)
+        found = await collected(scoring.timeline(engine, timed), reached)
         total = {"total": 1000 * (time.perf_counter() - started)}
         return timeline_response(engine, found, {**found.timings_ms, **total})
 

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request
 from model.intervals import COVERAGE
 from service import schemas
 from service.access import Access
-from service.batching import Scored
 from service.engine import Engine
 from service.explaining import explanation_of, tracks_of
 from service.openapi import predict_responses
 from service.openapi_forms import PREDICT_REQUEST
 from service.reports import Report
+from service.scoring import Answer, answer
 from service.telemetry import request_id
 from service.uploads import read_upload
 from service.waiting import while_connected, within
@@ -50,21 +50,21 @@ def predict_router(engine: Engine, access: Access) -> APIRouter:
                 request, max_transcript_bytes=engine.settings.max_transcript_bytes
             )
             received = time.perf_counter()
-            report, scored, timings = await within(
-                engine.settings.deadline_seconds, while_connected(request, engine.answer(upload))
+            found = await within(
+                engine.settings.deadline_seconds, while_connected(request, answer(engine, upload))
             )
-            timings = {"upload": 1000 * (received - started), **timings}
+            timings = {"upload": 1000 * (received - started), **found.timings_ms}
             timings["total"] = 1000 * (time.perf_counter() - started)
-            return predict_response(engine, report, scored, timings)
+            return predict_response(engine, found, timings)
 
     return router
 
 
 def predict_response(
-    engine: Engine, report: Report, scored: Scored, timings: dict[str, float]
+    engine: Engine, found: Answer, timings: dict[str, float]
 ) -> schemas.PredictResponse:
-    """What `Engine.answer` returns, in the answer's shape."""
-    prediction = scored.prediction
+    """What `service.scoring.answer` returns, in the shape of a response."""
+    report, prediction = found.report, found.scored.prediction
     score = schemas.clip_score(prediction.raw_score)
     return schemas.PredictResponse(
         score=score,
@@ -81,7 +81,7 @@ def predict_response(
         warnings=[schemas.Caution(code=c.code, message=c.message) for c in report.cautions],
         timings_ms={stage: round(milliseconds, 1) for stage, milliseconds in timings.items()},
         model=model_info(engine.model),
-        explanation=explanation_of(scored.explanation, report.places),
+        explanation=explanation_of(found.scored.explanation, report.places),
         tracks=tracks_of(report.tracks),
         request_id=request_id(),
     )

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from python_multipart.multipart import parse_options_header
 from starlette.responses import Response
 
-from service import schemas
+from service import schemas, scoring
 from service.access import Access
 from service.engine import Engine
 from service.openapi import timeline_responses
@@ -62,7 +62,7 @@ def timeline_router(engine: Engine, access: Access) -> APIRouter:
             received = time.perf_counter()
             found = await within(
                 settings.timeline_deadline_seconds,
-                while_connected(request, collected(engine.timeline(upload))),
+                while_connected(request, collected(scoring.timeline(engine, upload))),
             )
             timings = {"upload": 1000 * (received - started), **found.timings_ms}
             timings["total"] = 1000 * (time.perf_counter() - started)

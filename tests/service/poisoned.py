@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from service import engine
 from service.__main__ import run
-from service.engine import Engine
 
 if TYPE_CHECKING:
     from model.inputs import Sample
     from model.predictor import Prediction, Predictor
+    from service.settings import Settings
 
-load = Engine._load_predictor
+load = engine.load_predictor
 
 
-def load_and_poison(engine: Engine) -> Predictor:
-    predictor = load(engine)
+def load_and_poison(settings: Settings) -> Predictor:
+    predictor = load(settings)
     setattr(predictor, "predict", predict)  # noqa: B010  mypy forbids the plain form
     return predictor
 
@@ -31,5 +32,5 @@ def predict(samples: Sequence[Sample]) -> list[Prediction]:
 
 
 if __name__ == "__main__":
-    setattr(Engine, "_load_predictor", load_and_poison)  # noqa: B010
+    setattr(engine, "load_predictor", load_and_poison)  # noqa: B010
     run()

@@ -16,8 +16,7 @@ import httpx
 import pytest
 
 from examples.sample_clip import sample_clip
-from service.engine import Engine
-from service.metrics import Metrics
+from service.engine import load_predictor
 from service.server import EXIT_DEVICE_LOST
 from service.settings import Settings
 from tests.service.running import CHECKPOINT, Service, check_problem
@@ -181,9 +180,8 @@ def test_an_address_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:
 
 
 def test_no_request_waits_until_garbage_is_looked_for_in_the_model() -> None:
-    engine = Engine(Settings(checkpoint=CHECKPOINT), Metrics(), on_fatal=lambda: None)
     try:
-        predictor = engine._load_predictor()
+        predictor = load_predictor(Settings(checkpoint=CHECKPOINT))
         assert not any(found is predictor for found in gc.get_objects())
     finally:
         gc.unfreeze()
