@@ -29,7 +29,7 @@ class Answer:
     Attributes:
         report: what was seen of it.
         scored: its score.
-        timings_ms: the time of each stage; of an answer from the cache its only stage is ``cache``.
+        timings_ms: the time of each stage; ``cache`` alone where the same bytes were answered before.
     """
 
     report: Report
