@@ -29,7 +29,7 @@ class Answer:
     Attributes:
         report: what was seen of it.
         scored: its score.
-        timings_ms: the time of each stage; ``cache`` alone where the same bytes were answered before.
+        timings_ms: the time of each stage; ``cache`` alone where the bytes are known.
     """
 
     report: Report
