@@ -251,13 +251,7 @@ def fit_voice_teacher(corpus: Corpus, often: Mapping[str, float] | None = None) 
         corpus: the clips.
         often: how many times as often each of the `kinds` comes as it is there; None = `prior`.
     """
-    often = prior(corpus) if often is None else often
-    clips, heard = voice_statistics(corpus), kinds(corpus)
-    smooth: Teacher = smooth_regression(clips.shape[1]).fit(
-        clips, corpus.scores, svr__sample_weight=[often[kind] for kind in heard]
-    )
-    told = ExpectedScore(small_network(), often).fit(clips, corpus.scores, heard)
-    return Mean((smooth, told))
+    return _smooth_and_told(voice_statistics(corpus), corpus, often, strength=10.0)
 
 
 def fit_face_teacher(corpus: Corpus) -> Teacher:
@@ -282,12 +276,19 @@ def fit_picture_teacher(corpus: Corpus, often: Mapping[str, float] | None = None
         corpus: the pictures.
         often: how many times as often each of the `kinds` comes as it is there; None = `prior`.
     """
+    return _smooth_and_told(face_statistics(corpus), corpus, often, strength=3.0)
+
+
+def _smooth_and_told(
+    measured: Statistics, corpus: Corpus, often: Mapping[str, float] | None, *, strength: float
+) -> Mean:
+    """The mean of a regression and of what a classifier expects, by the kinds' frequencies."""
     often = prior(corpus) if often is None else often
-    pictures, shown = face_statistics(corpus), kinds(corpus)
-    smooth: Teacher = smooth_regression(pictures.shape[1], strength=3.0).fit(
-        pictures, corpus.scores, svr__sample_weight=[often[kind] for kind in shown]
+    shown = kinds(corpus)
+    smooth: Teacher = smooth_regression(measured.shape[1], strength=strength).fit(
+        measured, corpus.scores, svr__sample_weight=[often[kind] for kind in shown]
     )
-    told = ExpectedScore(small_network(), often).fit(pictures, corpus.scores, shown)
+    told = ExpectedScore(small_network(), often).fit(measured, corpus.scores, shown)
     return Mean((smooth, told))
 
 
