@@ -59,6 +59,7 @@ as unhappy, though nobody speaks that often in anger, sorrow, fear or disgust.
 """
 
 PRIORS: dict[str, Mapping[str, float]] = {"fer2013": FER2013_TRAINING, "ravdess": RAVDESS_EVEN}
+"""By corpus, how often each of its `kinds` is taken to come; only their ratios count."""
 
 Rows = NDArray[np.float32]
 Statistics = NDArray[np.float64]
