@@ -1,6 +1,6 @@
 """The model in float32 and in bfloat16: how far scores move, what it costs, what it saves.
 
-The times have float32 with PyTorch's own products beside it (`model/onednn.py`).
+float32 is timed by MKL and by oneDNN, whichever of them serves here (`model/onednn.py`).
 
 ``python -m benchmarks.precisions`` (a minute) needs ``build/features``. Accuracy on validation
 splits, as this is a choice; time of one forward with one thread, both in turns, medians.
@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from model import onednn
 from model.checkpoint import DEFAULT_CHECKPOINT
 from model.corpus import load_corpus
 from model.inputs import Sample
@@ -51,10 +54,8 @@ def main() -> None:
         for name in options.corpora
     }
     schema = next(iter(corpora.values())).schema
-    exact, half = (
-        Predictor.load(DEFAULT_CHECKPOINT, schema=schema, device="cpu", precision=precision)
-        for precision in ("float32", "bfloat16")
-    )
+    load = partial(Predictor.load, DEFAULT_CHECKPOINT, schema=schema, device="cpu")
+    exact, half = load(), load(precision="bfloat16")
     print("| validation | n | MAE, float32 | MAE, bfloat16 | scores differ by | at most |")
     print("|---|---|---|---|---|---|")
     for name, corpus in corpora.items():
@@ -64,9 +65,11 @@ def main() -> None:
         apart = np.abs(one - other)
         cells = (*errors, float(apart.mean()), float(apart.max()))
         print(f"| {name} | {len(samples)} | {' | '.join(f'{cell:.4f}' for cell in cells)} |")
-    with torch.backends.mkldnn.flags(enabled=False):
-        own = Predictor.load(DEFAULT_CHECKPOINT, schema=schema, device="cpu")
-    kinds = {"float32, MKL": own, "float32": exact, "bfloat16": half}
+    with mock.patch.object(onednn, "is_intel", return_value=True):
+        by_mkl = load()
+    with mock.patch.object(onednn, "is_intel", return_value=False):
+        by_onednn = load()
+    kinds = {"float32, MKL": by_mkl, "float32, oneDNN": by_onednn, "bfloat16": half}
     print(f"\n| clips a batch | {' | '.join(f'{kind} (ms)' for kind in kinds)} |")
     print("|---|---|---|---|")
     clips = list(corpora["ravdess"].samples)

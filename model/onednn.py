@@ -1,8 +1,9 @@
 """Linear layers on a CPU by oneDNN, in few shapes.
 
 PyTorch multiplies float32 matrices by MKL, which takes about twice as long on an AMD processor with
-AVX-512 as oneDNN does, by which PyTorch multiplies bfloat16. The sums are the same but for their
-last bits; `benchmarks/precisions.py` has both times.
+AVX-512 as oneDNN does, by which PyTorch multiplies bfloat16. On Intel's own processors MKL is the
+faster one, and stays. The sums are the same but for their last bits; `benchmarks/precisions.py` has
+both times.
 
 oneDNN makes a program for every number of rows that it meets and keeps a thousand of them, most of
 a megabyte each, and clips differ in their numbers of rows. So rows go in blocks of few sizes;
@@ -11,6 +12,7 @@ a megabyte each, and clips differ in their numbers of rows. So rows go in blocks
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +24,9 @@ BLOCKS = (256, 128, 64, 48, 32, 16)
 
 LEAST_PRODUCTS = 2_000_000
 """Multiplications below which a layer's product gains nothing, and its program is small."""
+
+PROCESSOR = Path("/proc/cpuinfo")
+"""Where Linux names the processor's maker."""
 
 
 class OneDnnLinear(nn.Linear):
@@ -110,18 +115,26 @@ def make_programs(model: nn.Module) -> None:
                 product(zeros, layer.weight, layer.bias)
 
 
+def is_intel() -> bool:
+    """Whether the processor is one of Intel's, for which Intel's MKL was made."""
+    return PROCESSOR.is_file() and "GenuineIntel" in PROCESSOR.read_text()
+
+
 def use_onednn(model: nn.Module) -> None:
     """Let a model's linear layers go by oneDNN, changed in place.
 
-    Nothing happens where this PyTorch lacks it, `torch.backends.mkldnn.enabled` is false, or the
-    weights are of a type that the processor has no products for.
+    Nothing happens where this PyTorch lacks it, `torch.backends.mkldnn.enabled` is false, the
+    weights are of a type that the processor has no products for, or MKL is the faster: float32 on
+    an Intel.
     """
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return
-    there = {torch.float32}
+    faster = set()
+    if not is_intel():
+        faster.add(torch.float32)
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        there.add(torch.bfloat16)
+        faster.add(torch.bfloat16)
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear and child.weight.dtype in there:
+            if type(child) is nn.Linear and child.weight.dtype in faster:
                 setattr(module, name, OneDnnLinear(child))

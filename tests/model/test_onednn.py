@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -61,6 +63,16 @@ def test_blocks_hold_all_rows_and_fill_up_less_than_16(rows: int) -> None:
     assert 0 <= sum(blocks) - rows < 16
 
 
+@pytest.fixture
+def processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that names the processor; an AMD until a test writes another."""
+    path = tmp_path / "cpuinfo"
+    path.write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\n")
+    monkeypatch.setattr(onednn, "PROCESSOR", path)
+    return path
+
+
+@pytest.mark.usefixtures("processor")
 def test_tensors_are_shared_and_every_linear_layer_is_replaced() -> None:
     model = nn.Sequential(nn.Linear(7, 5), nn.GELU(), nn.ModuleList([nn.Linear(5, 3, bias=False)]))
     before = dict(model.named_parameters())
@@ -72,6 +84,22 @@ def test_tensors_are_shared_and_every_linear_layer_is_replaced() -> None:
     assert kinds == [OneDnnLinear, OneDnnLinear]
 
 
+def test_float32_stays_with_mkl_on_an_intel(processor: Path) -> None:
+    processor.write_text("processor\t: 0\nvendor_id\t: GenuineIntel\n")
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3, dtype=torch.bfloat16))
+    use_onednn(model)
+    halves = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert [type(layer) for layer in model] == [nn.Linear, OneDnnLinear if halves else nn.Linear]
+
+
+def test_float32_goes_by_onednn_where_nothing_names_the_processor(processor: Path) -> None:
+    processor.unlink()
+    model = nn.Sequential(nn.Linear(2, 3))
+    use_onednn(model)
+    assert type(model[0]) is OneDnnLinear
+
+
+@pytest.mark.usefixtures("processor")
 def test_programs_are_made_for_layers_that_can_gain(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     product = onednn.product
@@ -87,6 +115,7 @@ def test_programs_are_made_for_layers_that_can_gain(monkeypatch: pytest.MonkeyPa
     assert asked == [(rows, 90, 90) for rows in BLOCKS]
 
 
+@pytest.mark.usefixtures("processor")
 def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(nn.Linear(2, 3))
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
