@@ -20,24 +20,26 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from model.corpus import Corpus, load_corpus
+from model.training.clip_statistics import (
+    Statistics,
+    face_statistics,
+    joint_statistics,
+    statistics,
+    voice_statistics,
+)
 from model.training.cue_teacher import (
     ExpectedScore,
-    Statistics,
     Teacher,
-    face_statistics,
     fit_face_teacher,
     fit_joint_teacher,
     fit_picture_teacher,
     fit_voice_teacher,
     forest,
-    joint_statistics,
     kinds,
     prior,
     root,
     small_network,
     smooth_regression,
-    statistics,
-    voice_statistics,
 )
 from model.training.ordering import NEGATIVE, NEGATIVE_FACES, ordered_share, smiles_told_apart
 

@@ -20,15 +20,17 @@ import torch
 
 from model.checkpoint import DEFAULT_CHECKPOINT
 from model.corpus import Corpus, load_corpus, save_corpus
-from model.training.cue_teacher import (
+from model.training.clip_statistics import (
     Statistics,
-    Teacher,
     face_statistics,
+    joint_statistics,
+    voice_statistics,
+)
+from model.training.cue_teacher import (
+    Teacher,
     fit_face_teacher,
     fit_joint_teacher,
     fit_voice_teacher,
-    joint_statistics,
-    voice_statistics,
 )
 from model.training.cues import cue_corpora
 from model.training.ordering import NEGATIVE, ordered_share

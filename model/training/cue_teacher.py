@@ -23,6 +23,12 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 
 from model.corpus import Corpus
+from model.training.clip_statistics import (
+    Statistics,
+    face_statistics,
+    joint_statistics,
+    voice_statistics,
+)
 from model.training.ordering import EMOTION_FIELDS, emotions
 
 DOUBT = 1e-3
@@ -61,58 +67,12 @@ as unhappy, though nobody speaks that often in anger, sorrow, fear or disgust.
 PRIORS: dict[str, Mapping[str, float]] = {"fer2013": FER2013_TRAINING, "ravdess": RAVDESS_EVEN}
 """By corpus, how often each of its `kinds` is taken to come; only their ratios count."""
 
-Rows = NDArray[np.float32]
-Statistics = NDArray[np.float64]
-
 
 class Teacher(Protocol):
     """Something fitted that scores clips by their statistics."""
 
     def predict(self, statistics: Statistics) -> NDArray[np.float64]:
         """(n, statistics) to (n,) scores, not clipped."""
-
-
-def statistics(rows: Rows) -> Statistics:
-    """(7 columns + 2,) of a clip's rows (steps, columns).
-
-    Mean and spread of each column; of its changes from row to row the mean, which is the clip's
-    trend, and the mean size; its means over the first, middle and last third; then the share of
-    unknown values and the number of rows. Columns without any value count as 0.
-    """
-    values = rows.astype(np.float64)
-    steps = np.diff(values, axis=0)
-    parts = [_mean(values), np.sqrt(_mean((values - _mean(values)) ** 2))]
-    parts += [_mean(steps), _mean(np.abs(steps))]
-    parts += [_mean(third) for third in np.array_split(values, 3)]
-    return np.concatenate([*parts, [np.isnan(values).mean(), len(values)]])
-
-
-def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of each column over what is known of it; 0 where nothing is."""
-    known = ~np.isnan(values)
-    mean: NDArray[np.float64] = np.where(known, values, 0).sum(axis=0) / np.maximum(
-        known.sum(axis=0), 1
-    )
-    return mean
-
-
-def voice_statistics(corpus: Corpus) -> Statistics:
-    """(n, statistics) of every clip's `statistics`, without chroma.
-
-    Chroma tells the key of music; of a voice it tells the actor. Left out, unseen actors' pairs are
-    ordered a little better (``python -m benchmarks.feature_baselines``).
-    """
-    names = corpus.schema.audio_columns
-    heard = [index for index, name in enumerate(names) if not name.startswith("chroma")]
-    return np.array([statistics(sample.audio[:, heard]) for sample in corpus.samples])
-
-
-def face_statistics(corpus: Corpus) -> Statistics:
-    """(n, video columns) of every clip's mean row; 0 where a column is unknown.
-
-    RAVDESS's faces come as means over the clip, so there is nothing but the mean to learn from.
-    """
-    return np.array([_mean(sample.video.astype(np.float64)) for sample in corpus.samples])
 
 
 class Classifier(Protocol):
@@ -316,8 +276,3 @@ def kinds(corpus: Corpus) -> NDArray[np.str_]:
     if corpus.name in EMOTION_FIELDS:
         return emotions(corpus.name, corpus.ids)
     return np.round(corpus.scores).astype(int).astype(np.str_)
-
-
-def joint_statistics(corpus: Corpus) -> Statistics:
-    """(n, statistics) voice beside face."""
-    return np.concatenate([voice_statistics(corpus), face_statistics(corpus)], axis=1)

@@ -27,17 +27,19 @@ from tqdm import tqdm
 
 from model.corpus import Corpus, joined, load_corpus, save_corpus
 from model.inputs import Sample
-from model.training.cue_teacher import (
+from model.training.clip_statistics import (
     Rows,
     Statistics,
-    Teacher,
     face_statistics,
+    joint_statistics,
+    voice_statistics,
+)
+from model.training.cue_teacher import (
+    Teacher,
     fit_face_teacher,
     fit_joint_teacher,
     fit_picture_teacher,
     fit_voice_teacher,
-    joint_statistics,
-    voice_statistics,
 )
 from model.training.datasets import Spread
 

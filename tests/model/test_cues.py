@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from model.corpus import load_corpus
 from model.inputs import Sample
-from model.training.cue_teacher import fit_voice_teacher, joint_statistics, voice_statistics
+from model.training.clip_statistics import joint_statistics, voice_statistics
+from model.training.cue_teacher import fit_voice_teacher
 from model.training.cues import (
     Changes,
     changed,
