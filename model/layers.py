@@ -62,13 +62,17 @@ def scaled_attention(
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     mask = None if key_mask is None else key_mask[:, None, None, :]
     attend = functional.scaled_dot_product_attention
-    if query.requires_grad and query.device.type == "cpu" and query.dtype == torch.bfloat16:
-        # A CPU takes longer over the gradient of attention in bfloat16 than in float32.
+    if slow_in_halves(query):
         with torch.autocast("cpu", enabled=False):
             out = attend(query.float(), key.float(), value.float(), attn_mask=mask)
     else:
         out = attend(query, key, value, attn_mask=mask)
     return out.transpose(1, 2).flatten(2)
+
+
+def slow_in_halves(query: Tensor) -> bool:
+    """Whether a CPU would take longer over this attention's gradient than in float32."""
+    return query.requires_grad and query.device.type == "cpu" and query.dtype == torch.bfloat16
 
 
 class FeedForward(nn.Sequential):

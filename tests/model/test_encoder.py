@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import BertModel
 
 from model.config import ENCODERS
@@ -64,6 +66,40 @@ def test_an_encoder_has_the_shape_its_entry_says(name: str) -> None:
 def test_the_pooler_is_there_only_when_asked_for() -> None:
     assert any("pooler" in name for name, _ in build_encoder(SHAPE, pooler=True).named_parameters())
     assert not any("pooler" in name for name, _ in _tiny().named_parameters())
+
+
+# --- attention -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("learns", "expected"), [(True, torch.float32), (False, torch.bfloat16)], ids=str
+)
+@pytest.mark.parametrize("kind", ["built", "loaded"])
+def test_only_attention_with_a_gradient_goes_in_float32(
+    kind: str,
+    expected: torch.dtype,
+    tiny_encoder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    learns: bool,
+) -> None:
+    if kind == "built":
+        encoder = _tiny()
+    else:
+        encoder = load_encoder("tiny-bert-test", pooler=False, folder=tiny_encoder)
+    seen = []
+    attend = functional.scaled_dot_product_attention
+
+    def noted(query: Tensor, *others: Any, **how: Any) -> Tensor:
+        seen.append(query.dtype)
+        return attend(query, *others, **how)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.set_grad_enabled(learns):
+        states = encoder(input_ids=IDS).last_hidden_state
+    assert seen == [expected] * SHAPE.layers
+    plain = _states(encoder)
+    assert torch.allclose(states.float(), plain, atol=0.1)
 
 
 # --- published weights ---------------------------------------------------------------------------
