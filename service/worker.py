@@ -264,8 +264,12 @@ def feature_schema_of_workers() -> FeatureSchema:
 
 
 def prepare_worker(face_threads: int = 1) -> None:
-    """Load what each worker needs for itself: the face tracker has threads of its own."""
+    """Load what each worker needs for itself: the face tracker has threads of its own.
+
+    And what the fork server has not loaded, so that none of it counts against the worker's limits.
+    """
     from preprocessing.features import warm_up
+    from service import worker_warm  # noqa: F401
 
     warm_up(face_threads)
 

@@ -66,10 +66,8 @@ def test_a_kill_in_the_middle_of_a_stage_costs_no_answer(stage: str, tmp_path: P
     )
 
     async def test() -> None:
-        # A worker that is confined could neither look for the file nor stop itself. After other
-        # tests it comes from a fork server without preload and loads PyTorch itself, of which the
-        # CUDA build takes 4 GB of addresses.
-        limits = WorkerLimits(memory_bytes=8192 * MIB, cpu_seconds=60, sandbox="off")
+        # A worker that is confined could neither look for the file nor stop itself.
+        limits = WorkerLimits(memory_bytes=1500 * MIB, cpu_seconds=60, sandbox="off")
         workers = ExtractionPool(
             workers=1,
             limits=limits,
