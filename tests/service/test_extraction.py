@@ -134,6 +134,8 @@ async def pool(
         queue_clips=queue,
         metrics=Metrics(),
         handler=handler,
+        # One fork server serves all tests of this process, and others need a warm one.
+        preload=("service.worker_warm",),
     )
     running.start()
     try:
