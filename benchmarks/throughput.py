@@ -23,7 +23,9 @@ from benchmarks.speed_clips import WORDS, speed_clip
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
 from service.settings import MIB, Settings
-from service.worker import Job, WorkerLimits, prepare_worker
+from service.worker import prepare_worker
+from service.worker_jobs import Job
+from service.worker_limits import WorkerLimits
 from tests.service.running import Service
 
 CLIENTS = 32

@@ -29,7 +29,10 @@ from service.metrics import Metrics
 from service.reports import StretchReport
 from service.settings import MIB, Settings
 from service.uploads import file_in_memory
-from service.worker import TimelineJob, WorkerLimits, extract_timeline, prepare_worker
+from service.worker import prepare_worker
+from service.worker_extraction import extract_timeline
+from service.worker_jobs import TimelineJob
+from service.worker_limits import WorkerLimits
 
 CAPTION_SECONDS = 4.0
 

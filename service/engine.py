@@ -21,14 +21,10 @@ from service.metrics import Metrics
 from service.openface_runner import OpenFaceRunner
 from service.reports import Report
 from service.settings import MIB, Settings
-from service.worker import (
-    NICENESS,
-    Handler,
-    WorkerLimits,
-    extract_clip,
-    extract_timeline,
-    prepare_worker,
-)
+from service.worker import prepare_worker
+from service.worker_extraction import extract_clip, extract_timeline
+from service.worker_jobs import Handler
+from service.worker_limits import NICENESS, WorkerLimits
 
 if TYPE_CHECKING:
     from model.predictor import Predictor

@@ -37,7 +37,9 @@ from service.reports import (
     StretchReport,
     input_error,
 )
-from service.worker import Handler, Job, TimelineJob, WorkerLimits, extract_clip
+from service.worker_extraction import extract_clip
+from service.worker_jobs import Handler, Job, TimelineJob
+from service.worker_limits import WorkerLimits
 from service.worker_process import WorkerProcess, WorkerStartError, kills_for_memory
 
 log = structlog.stdlib.get_logger(__name__)

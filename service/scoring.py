@@ -16,7 +16,7 @@ from service.errors import Overloaded, WorkerFailed
 from service.reports import Report
 from service.samples import sample_of
 from service.uploads import TimelineUpload, Upload
-from service.worker import Job, TimelineJob
+from service.worker_jobs import Job, TimelineJob
 
 STAGES = frozenset({"features", "decode", "text", "audio", "face"})
 """Stages that a worker may report on: metric labels are ours, not its."""

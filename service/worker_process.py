@@ -14,7 +14,9 @@ from pathlib import Path
 
 from service import wire
 from service.reports import Head
-from service.worker import Handler, Job, TimelineJob, WorkerLimits, serve
+from service.worker import serve
+from service.worker_jobs import Handler, Job, TimelineJob
+from service.worker_limits import WorkerLimits
 
 HEAD_LIMIT = 1024 * 1024
 """Largest JSON head that is read from a worker (bytes)."""

@@ -26,11 +26,11 @@ def _warm_up() -> None:
     import safetensors.numpy  # noqa: F401
 
     from preprocessing import audio, face, features, openface_csv, tensors, timeline  # noqa: F401
-    from service import sandbox, worker
+    from service import reports, sandbox, worker_extraction, worker_limits  # noqa: F401
 
     audio.warm_up()
     features.default_tokenizer()
-    worker.feature_schema_of_workers()
+    worker_extraction.feature_schema_of_workers()
     sandbox.warm_up()
     # A worker's first full collection, after a thousand clips and more, would write to every object
     # made here, upon which each process has 60 MiB of its own that all have shared before.

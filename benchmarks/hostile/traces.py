@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 WARM = re.compile(r"prlimit64\(0, RLIMIT_FSIZE, \{rlim_cur=0")
-"""The call with which a worker ends its own preparation (`service.worker`)."""
+"""The call with which a worker ends its own preparation (`service.worker_limits`)."""
 
 CALLS = (
     "%file,clone,clone3,socket,connect,bind,listen,accept,accept4,sendmmsg,io_uring_setup,prlimit64"

@@ -22,7 +22,8 @@ from service.errors import ClipTooCostly, DecoderCrashed, ExtractionFailed, Over
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
 from service.reports import EndingReport, ProgressReport, StretchReport
-from service.worker import Job, TimelineJob, WorkerLimits
+from service.worker_jobs import Job, TimelineJob
+from service.worker_limits import WorkerLimits
 
 MIB = 1024 * 1024
 REPORT: dict[str, Any] = {

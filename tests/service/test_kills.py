@@ -15,7 +15,10 @@ from examples.sample_clip import sample_clip
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
 from service.settings import MIB
-from service.worker import Job, WorkerLimits, extract_clip, prepare_worker
+from service.worker import prepare_worker
+from service.worker_extraction import extract_clip
+from service.worker_jobs import Job
+from service.worker_limits import WorkerLimits
 from tests.service.test_extraction import restarts, run, until
 
 STAGES = {

@@ -55,7 +55,8 @@ from preprocessing.schema import feature_schema
 from preprocessing.text import WordPiece
 from model.predictor import Predictor
 from model.checkpoint import DEFAULT_CHECKPOINT
-from service.worker import Job, extract_clip
+from service.worker_extraction import extract_clip
+from service.worker_jobs import Job
 from model.inputs import Sample
 from safetensors.numpy import load
 import service.worker_warm

@@ -22,7 +22,8 @@ from safetensors.numpy import load, save
 from service import sandbox
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
-from service.worker import Job, WorkerLimits
+from service.worker_jobs import Job
+from service.worker_limits import WorkerLimits
 from tests.service.test_extraction import MIB, REPORT, job, until
 
 LIBC = ctypes.CDLL(None, use_errno=True)
