@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.load import metric, press
 from benchmarks.speed_clips import WORDS, speed_clip
+from model.predictor import PRECISIONS
 from service.extraction import ExtractionPool
 from service.metrics import Metrics
 from service.settings import MIB, Settings
@@ -78,9 +79,11 @@ async def _extract_all(clip: bytes, workers: int, clips: int) -> float:
     return clips / seconds
 
 
-def service_whole(folder: Path, clip: bytes, workers: int, clips: int) -> tuple[float, float]:
+def service_whole(
+    folder: Path, clip: bytes, workers: int, clips: int, precision: str
+) -> tuple[float, float]:
     """Clips a second over HTTP, and the mean batch."""
-    with Service(folder, workers=workers, queue_clips=2 * CLIENTS) as service:
+    with Service(folder, workers=workers, queue_clips=2 * CLIENTS, precision=precision) as service:
         url = f"http://127.0.0.1:{service.port}"
         service.wait_for("/readyz")
         press(url, [clip] * 2 * workers, workers)
@@ -101,6 +104,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="measurements of each")
     parser.add_argument("--seconds", type=int, default=3, help="length of the clip")
     parser.add_argument("--lines", type=int, default=360, help="height of its pictures")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="float32", help="of the model's products"
+    )
     options = parser.parse_args()
     clip = speed_clip(options.seconds, options.lines).read_bytes()
     cores = sorted(os.sched_getaffinity(0))
@@ -111,7 +117,13 @@ def main() -> None:
             turns = [
                 (
                     pool_alone(clip, count, options.clips),
-                    *service_whole(Path(name) / f"{count}-{turn}", clip, count, options.clips),
+                    *service_whole(
+                        Path(name) / f"{count}-{turn}",
+                        clip,
+                        count,
+                        options.clips,
+                        options.precision,
+                    ),
                 )
                 for turn in range(options.turns)
             ]
@@ -120,7 +132,8 @@ def main() -> None:
                 f"| {count} | {alone:.2f} | {whole:.2f} | {whole / alone:.2f} | {batch:.2f} |"
             )
             print(rows[-1], flush=True)
-    print(f"\n{options.clips} clips of {options.seconds} s, {options.lines}p; {CLIENTS} clients\n")
+    print(f"\n{options.clips} clips of {options.seconds} s, {options.lines}p; {CLIENTS} clients")
+    print(f"{options.precision}; medians of {options.turns} turns\n")
     print("| cores | workers alone (clips/s) | service (clips/s) | of it | mean batch |")
     print("|---|---|---|---|---|", *rows, sep="\n")
 
