@@ -9,6 +9,7 @@ splits, as this is a choice; time of one forward with one thread, both in turns,
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from functools import partial
@@ -49,6 +50,8 @@ def main() -> None:
     parser.add_argument("--corpora", nargs="+", default=["mosi", "mosei", "ravdess"])
     options = parser.parse_args()
     torch.set_num_threads(1)
+    # Of several cores the model would use two (`benchmarks/paths_at_once.py`).
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     corpora = {
         name: load_corpus(options.features / f"{name}.npz").split("valid")
         for name in options.corpora

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import multiprocessing
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -50,7 +51,8 @@ class Floor:
         for _ in range(cores):
             self._free.put(_mesher())
         schema = feature_schema(default_tokenizer().sha256)
-        torch.set_num_threads(cores)
+        # With a second core the model's paths have a thread each.
+        torch.set_num_threads(1)
         self._predictor = Predictor.load(DEFAULT_CHECKPOINT, schema=schema, device="cpu")
         self._schema = schema
 
@@ -130,8 +132,8 @@ def floors_a_second(clip: Path, words: str, *, cores: int, count: int) -> float:
     context = multiprocessing.get_context("spawn")
     together = context.Barrier(cores + 1)
     processes = [
-        context.Process(target=_one_after_another, args=(clip, words, count, together))
-        for _ in range(cores)
+        context.Process(target=_one_after_another, args=(core, clip, words, count, together))
+        for core in sorted(os.sched_getaffinity(0))[:cores]
     ]
     for process in processes:
         process.start()
@@ -144,7 +146,8 @@ def floors_a_second(clip: Path, words: str, *, cores: int, count: int) -> float:
     return cores * count / seconds
 
 
-def _one_after_another(clip: Path, words: str, count: int, together: Barrier) -> None:
+def _one_after_another(core: int, clip: Path, words: str, count: int, together: Barrier) -> None:
+    os.sched_setaffinity(0, {core})
     floor, content = Floor(1), clip.read_bytes()
     floor.milliseconds(content, words)
     together.wait()

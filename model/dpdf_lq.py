@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,10 @@ from model.global_path import GlobalPath
 from model.inputs import ModelInputs
 from model.local_path import LocalPath
 from model.path_gate import PathGate
+from model.side_by_side import Begin, results, when_asked
+
+PathOutputs = tuple[Tensor, Tensor]
+"""A path's vector f (B, d), and the gates of its query layers (B, layers, 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +106,29 @@ class DPDFLQ(nn.Module):
             name for name, tensor in self.named_parameters() if not tensor.requires_grad
         )
 
-    def forward(self, inputs: ModelInputs) -> ModelOutputs:
+    def forward(self, inputs: ModelInputs, begin: Begin = when_asked) -> ModelOutputs:
         """Score a batch.
+
+        Args:
+            inputs: the batch.
+            begin: how the second path is gone, its encoder included, while the first one is.
 
         Raises:
             ValueError: a sequence is longer than the configuration has positions for.
         """
         self.check_lengths(inputs)
         masks = self.masks(inputs)
-        text = [encode(encoder, inputs.input_ids, masks["text"]) for encoder in self.encoders]
-        return self.join(text, masks["text"], self.rows(inputs, masks))
+        text_mask, rows = masks["text"], self.rows(inputs, masks)
+
+        def go(encoder: BertModel, path: GlobalPath | LocalPath) -> PathOutputs:
+            found: PathOutputs = path(
+                encode(encoder, inputs.input_ids, text_mask), text_mask, *rows
+            )
+            return found
+
+        pairs = zip(self.encoders, self.paths, strict=True)
+        steps = [partial(go, encoder, path) for encoder, path in pairs]
+        return self.conclude(results(steps, begin))
 
     def check_lengths(self, inputs: ModelInputs) -> None:
         """Refuse what the position tables cannot hold.
@@ -128,6 +147,11 @@ class DPDFLQ(nn.Module):
         """The text encoders in use: the global path's, then the local path's."""
         return [e for e in (self.global_encoder, self.local_encoder) if e is not None]
 
+    @property
+    def paths(self) -> list[GlobalPath | LocalPath]:
+        """The paths in use, in the order of `encoders`."""
+        return [path for path in (self.global_path, self.local_path) if path is not None]
+
     def join(
         self, text: list[Tensor], text_mask: Tensor, rows: tuple[Tensor, Tensor, Tensor, Tensor]
     ) -> ModelOutputs:
@@ -138,16 +162,14 @@ class DPDFLQ(nn.Module):
             text_mask: (B, T) bool.
             rows: what `rows` gives.
         """
-        states = iter(text)
-        layer_gates = rows[0].new_zeros(len(text_mask), 0, 3)
-        features: list[Tensor] = []
-        if self.global_path is not None:
-            f_global, layer_gates = self.global_path(next(states), text_mask, *rows)
-            features.append(f_global)
-        if self.local_path is not None:
-            features.append(self.local_path(next(states), text_mask, *rows))
-        fused, path_gate = self.fuse(features)
-        return ModelOutputs(self.head(fused).squeeze(-1), path_gate, layer_gates)
+        pairs = zip(self.paths, text, strict=True)
+        return self.conclude([path(states, text_mask, *rows) for path, states in pairs])
+
+    def conclude(self, found: Sequence[PathOutputs]) -> ModelOutputs:
+        """Gate and head: from what each of `paths` found to the outputs."""
+        fused, path_gate = self.fuse([feature for feature, _ in found])
+        # Of both paths the first alone has query layers.
+        return ModelOutputs(self.head(fused).squeeze(-1), path_gate, found[0][1])
 
     def masks(self, inputs: ModelInputs) -> dict[Modality, Tensor]:
         """Masks (B, L) of the modalities that this configuration uses; False for the others."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,12 +23,14 @@ from torch import Tensor
 from transformers import BertModel
 
 from model.config import MODALITIES
-from model.dpdf_lq import DPDFLQ, ModelOutputs
+from model.dpdf_lq import DPDFLQ, ModelOutputs, PathOutputs
 from model.encoder import run_layers
 from model.explanation import ALL, SUBSETS, Explanation, shapley_values
+from model.global_path import GlobalPath
 from model.inputs import PAD_ID, Sample, collate
 from model.layers import ModalityProjection
 from model.local_path import LocalPath
+from model.side_by_side import Begin, results, when_asked
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]
 """Audio, its mask, video, its mask, as `DPDFLQ.rows` gives them."""
@@ -40,10 +43,12 @@ class Explainer:
 
     Args:
         model: in evaluation mode, on its device, its encoders' low-rank changes merged.
+        begin: how what does not need one another is done.
     """
 
-    def __init__(self, model: DPDFLQ) -> None:
+    def __init__(self, model: DPDFLQ, begin: Begin = when_asked) -> None:
         self._model = model
+        self._begin = begin
         self._start = model.config.encoder_shape.layers * 2 // 3
         device = next(model.parameters()).device
         nothing = torch.full((1, model.config.text_positions), PAD_ID, device=device)
@@ -65,14 +70,15 @@ class Explainer:
         model.check_lengths(inputs)
         masks = model.masks(inputs)
         rows = model.rows(inputs, masks)
-        lower = [self._lower(encoder, inputs.input_ids) for encoder in model.encoders]
-        text = [self._upper(encoder, x) for encoder, x in zip(model.encoders, lower, strict=True)]
-        outputs = self._subsets(text, masks["text"], rows).cpu()
+        steps = [partial(self._lower, encoder, inputs.input_ids) for encoder in model.encoders]
+        lower = results(steps, self._begin)
+        shares = self._begin(lambda: self._shares(lower, masks["text"], rows))
+        outputs = self._subsets(lower, masks["text"], rows).cpu()
         found = dict(zip(SUBSETS, outputs.score.tolist(), strict=True))
         there = {name for name, mask in masks.items() if mask.any()}
         # Equal but for rounding where a modality is absent; taken from one of them, exactly equal.
         scores = {subset: found[subset & there] for subset in SUBSETS}
-        tokens, audio, video = self._shares(lower, masks["text"], rows)
+        tokens, audio, video = shares()
         whole = ModelOutputs(outputs.score[-1:], outputs.path_gate[-1:], outputs.layer_gates[-1:])
         return whole, Explanation(
             baseline=scores[frozenset()],
@@ -90,9 +96,10 @@ class Explainer:
     def _upper(self, encoder: BertModel, states: Tensor) -> Tensor:
         return run_layers(encoder, states, slice(self._start, None))
 
-    def _subsets(self, text: list[Tensor], text_mask: Tensor, rows: Rows) -> ModelOutputs:
+    def _subsets(self, lower: list[Tensor], text_mask: Tensor, rows: Rows) -> ModelOutputs:
         """The outputs of a batch of 8: the clip with each of `SUBSETS` alone."""
         model = self._model
+        text = [self._upper(encoder, x) for encoder, x in zip(model.encoders, lower, strict=True)]
         audio, audio_mask, video, video_mask = rows
         sound, face = audio[:, audio_mask[0]], video[:, video_mask[0]]
         there = {
@@ -103,21 +110,12 @@ class Explainer:
             [[name in subset and there[name] for name in MODALITIES] for subset in SUBSETS],
             device=audio.device,
         )
-        states = iter(x[:, text_mask[0]] for x in text)
-        layer_gates = audio.new_zeros(len(SUBSETS), 0, 3)
-        features: list[Tensor] = []
-        if (path := model.global_path) is not None:
-            f_global, layer_gates = path.gather(
-                _tokens(path.project_text, next(states), chosen[:, 0]),
-                _tokens(path.project_audio, sound, chosen[:, 1]),
-                _tokens(path.project_video, face, chosen[:, 2]),
-                chosen,
-            )
-            features.append(f_global)
-        if model.local_path is not None:
-            features.append(_local(model.local_path, next(states), sound, face, chosen))
-        fused, path_gate = model.fuse(features)
-        return ModelOutputs(model.head(fused).squeeze(-1), path_gate, layer_gates)
+        return model.conclude(
+            [
+                _path(path, states[:, text_mask[0]], sound, face, chosen)
+                for path, states in zip(model.paths, text, strict=True)
+            ]
+        )
 
     def _shares(
         self, lower: list[Tensor], text_mask: Tensor, rows: Rows
@@ -156,8 +154,24 @@ def _tokens(project: ModalityProjection, x: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen[:, None, None], present, absent)
 
 
-def _local(path: LocalPath, text: Tensor, audio: Tensor, video: Tensor, chosen: Tensor) -> Tensor:
-    """f_local (8, d) of the subsets.
+def _path(
+    path: GlobalPath | LocalPath, text: Tensor, audio: Tensor, video: Tensor, chosen: Tensor
+) -> PathOutputs:
+    """What a path finds for each of the subsets."""
+    if isinstance(path, LocalPath):
+        return _local(path, text, audio, video, chosen)
+    return path.gather(
+        _tokens(path.project_text, text, chosen[:, 0]),
+        _tokens(path.project_audio, audio, chosen[:, 1]),
+        _tokens(path.project_video, video, chosen[:, 2]),
+        chosen,
+    )
+
+
+def _local(
+    path: LocalPath, text: Tensor, audio: Tensor, video: Tensor, chosen: Tensor
+) -> PathOutputs:
+    """f_local (8, d) of the subsets, and no gates.
 
     Source and target hold every modality twice, projected with its rows and without; masks choose
     one of the two. Targets do not see one another, so that only different sources cost anything.
@@ -180,7 +194,8 @@ def _local(path: LocalPath, text: Tensor, audio: Tensor, video: Tensor, chosen: 
         source_index=source.places,
         target_index=target.places,
     )
-    return path.read(out[which], target.shown)
+    feature = path.read(out[which], target.shown)
+    return feature, feature.new_zeros(len(feature), 0, 3)
 
 
 @dataclass(frozen=True, slots=True)

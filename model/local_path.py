@@ -60,8 +60,12 @@ class LocalPath(nn.Module):
         audio_mask: Tensor,
         video: Tensor,
         video_mask: Tensor,
-    ) -> Tensor:
-        """Map the arguments of `GlobalPath.forward` to f_local (B, d)."""
+    ) -> tuple[Tensor, Tensor]:
+        """Map the arguments of `GlobalPath.forward`.
+
+        Returns:
+            f_local (B, d), and the gates of its query layers, of which it has none (B, 0, 3).
+        """
         h_text, text_mask = self.project_text(text, text_mask)
         h_audio, audio_mask = self.project_audio(audio, audio_mask)
         attended = self.spatial(video, video_mask)
@@ -78,9 +82,11 @@ class LocalPath(nn.Module):
         )
         if self.swap:
             out = self.cross(joint, h_text, joint_mask, source_index=index)
-            return self.read(out, text_mask)
-        out = self.cross(h_text, joint, text_mask, target_index=index)
-        return self.read(out, joint_mask)
+            feature = self.read(out, text_mask)
+        else:
+            out = self.cross(h_text, joint, text_mask, target_index=index)
+            feature = self.read(out, joint_mask)
+        return feature, feature.new_zeros(len(feature), 0, 3)
 
     def read(self, out: Tensor, target_mask: Tensor) -> Tensor:
         """f_local (B, d): row 0, or the mean over the own token and the real target positions.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from model.explainer import Explainer
 from model.explanation import Explanation
 from model.inputs import FeatureSchema, ModelInputs, Sample
 from model.onednn import make_programs, use_onednn
+from model.side_by_side import Begin, Beside, when_asked
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -29,6 +31,10 @@ PRECISIONS: dict[Precision, torch.dtype | None] = {
     "float16": torch.float16,
 }
 """Types of matrix products, None as they are; norms and sums stay in float32 (torch.autocast)."""
+
+FEW = 4
+"""Most clips of a batch whose paths are gone side by side: more come together only where the other
+cores have clips to read, and two threads take from one another's caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +100,11 @@ class Predictor:
                     module.to(self._reduced)
         if device.type == "cpu":
             use_onednn(model)
+        # A second core is idle while one clip alone is scored.
+        cores = len(os.sched_getaffinity(0)) if device.type == "cpu" else 1
+        self._begin: Begin = Beside() if cores > 1 and torch.get_num_threads() == 1 else when_asked
         with self._autocast():
-            self._explainer = Explainer(self._model)
+            self._explainer = Explainer(self._model, self._begin)
         positions = header.config
         self._longest = Longest(
             min(positions.text_positions, header.schema.max_tokens),
@@ -182,7 +191,8 @@ class Predictor:
         block = pack(samples, shape, pinned=self.device.type == "cuda")
         inputs = ModelInputs(**unpack(block.to(self.device, non_blocking=True), shape))
         with self._autocast():
-            outputs: ModelOutputs = self._model(inputs)
+            begin = self._begin if len(samples) <= FEW else when_asked
+            outputs: ModelOutputs = self._model(inputs, begin)
         return outputs.first(len(samples))
 
     def _autocast(self) -> AbstractContextManager[object]:

@@ -372,11 +372,10 @@ def test_table_2_without_a_path_the_other_is_read_alone(
     assert not {lost, f"{lost}_path", "path_gate"} & built
     features: list[Tensor] = []
     path = model.get_submodule(f"{kept}_path")
-    path.register_forward_hook(lambda *call: features.append(call[2]))
+    path.register_forward_hook(lambda *call: features.append(call[2][0]))
     outputs = _answer(model, make_sample(1))
     assert outputs.path_gate.tolist() == [gate]
-    found = features[0][0] if kept == "global" else features[0]
-    torch.testing.assert_close(outputs.score, model.head(found).squeeze(-1))
+    torch.testing.assert_close(outputs.score, model.head(features[0]).squeeze(-1))
 
 
 def test_table_2_without_gate_both_paths_weigh_one_half() -> None:
@@ -385,8 +384,8 @@ def test_table_2_without_gate_both_paths_weigh_one_half() -> None:
     assert model.global_path is not None
     assert model.local_path is not None
     features: list[Tensor] = []
-    model.global_path.register_forward_hook(lambda *call: features.append(call[2][0]))
-    model.local_path.register_forward_hook(lambda *call: features.append(call[2]))
+    for path in model.paths:
+        path.register_forward_hook(lambda *call: features.append(call[2][0]))
     outputs = _answer(model, make_sample(1))
     assert outputs.path_gate.tolist() == [[0.5, 0.5]]
     torch.testing.assert_close(

@@ -266,13 +266,15 @@ def _local_rows(path: LocalPath, arguments: tuple[Tensor, ...]) -> Array:
 def test_eq_26_to_30_read_the_cross_attention_s_own_token() -> None:
     path = _local(replace(TINY, local_readout="token"))
     arguments = _sequences()
-    assert_agrees(path(*arguments)[0], _local_rows(path, arguments)[0])
+    f_local, _ = path(*arguments)
+    assert_agrees(f_local[0], _local_rows(path, arguments)[0])
 
 
 def test_eq_30_with_readout_mean_averages_the_token_and_all_target_rows() -> None:
     path = _local(replace(TINY, local_readout="mean"))
     arguments = _sequences()
-    assert_agrees(path(*arguments)[0], _local_rows(path, arguments).mean(axis=0))
+    f_local, _ = path(*arguments)
+    assert_agrees(f_local[0], _local_rows(path, arguments).mean(axis=0))
 
 
 def test_eq_29_gives_sound_and_face_rows_fixed_places_in_the_position_table() -> None:
@@ -302,8 +304,8 @@ def test_eq_30_voice_and_face_reach_f_local_by_the_mean_but_not_by_the_token() -
     readouts: tuple[tuple[Literal["token", "mean"], bool], ...] = (("token", False), ("mean", True))
     for readout, reached in readouts:
         path = _local(replace(TINY, local_readout=readout))
-        before = path(text, text_mask, audio, audio_mask, video, video_mask)
-        for other in (
+        before, _ = path(text, text_mask, audio, audio_mask, video, video_mask)
+        for other, _ in (
             path(text, text_mask, audio + 1, audio_mask, video, video_mask),
             path(text, text_mask, audio, audio_mask, video.flip(1), video_mask),
         ):
@@ -314,7 +316,7 @@ def test_table_2_swapped_the_text_asks_voice_and_face() -> None:
     path = _local(replace(TINY, swap_cross_attention=True))
     arguments = _sequences()
     with _calls(path.cross) as calls:
-        f_local = path(*arguments)
+        f_local, _ = path(*arguments)
     (joint, h_text, joint_mask), keywords, out = calls[0]
     assert joint.shape[1] == 2 + 11 + 2 + 3
     assert h_text.shape[1] == 2 + 7
