@@ -21,7 +21,7 @@ from model.explainer import Explainer
 from model.explanation import Explanation
 from model.inputs import FeatureSchema, ModelInputs, Sample
 from model.onednn import make_programs, use_onednn
-from model.side_by_side import Begin, Beside, when_asked
+from model.side_by_side import Beside, when_asked
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -102,9 +102,9 @@ class Predictor:
             use_onednn(model)
         # A second core is idle while one clip alone is scored.
         cores = len(os.sched_getaffinity(0)) if device.type == "cpu" else 1
-        self._begin: Begin = Beside() if cores > 1 and torch.get_num_threads() == 1 else when_asked
+        self._beside = Beside() if cores > 1 and torch.get_num_threads() == 1 else None
         with self._autocast():
-            self._explainer = Explainer(self._model, self._begin)
+            self._explainer = Explainer(self._model, self._beside or when_asked)
         positions = header.config
         self._longest = Longest(
             min(positions.text_positions, header.schema.max_tokens),
@@ -160,7 +160,8 @@ class Predictor:
         The parts sum to the score of the same batch, whatever the precision; the cost is told by
         `benchmarks/explanation_cost.py`.
         """
-        with self._autocast():
+        apart = self._beside.apart() if self._beside else nullcontext()
+        with self._autocast(), apart:
             outputs, explanation = self._explainer.explain(sample)
         (prediction,) = self._predictions([sample], outputs)
         return prediction, explanation
@@ -190,9 +191,9 @@ class Predictor:
         shape = exact_shape(samples) if on_cpu else fixed_shape(samples, self._longest)
         block = pack(samples, shape, pinned=self.device.type == "cuda")
         inputs = ModelInputs(**unpack(block.to(self.device, non_blocking=True), shape))
-        with self._autocast():
-            begin = self._begin if len(samples) <= FEW else when_asked
-            outputs: ModelOutputs = self._model(inputs, begin)
+        beside = self._beside if len(samples) <= FEW else None
+        with self._autocast(), beside.apart() if beside else nullcontext():
+            outputs: ModelOutputs = self._model(inputs, beside or when_asked)
         return outputs.first(len(samples))
 
     def _autocast(self) -> AbstractContextManager[object]:

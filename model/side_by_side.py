@@ -6,13 +6,19 @@ would wait for, as threads inside an operation wait for one another at every ope
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Protocol, TypeVar
 
 import torch
 
 T = TypeVar("T")
+
+_LIBC = ctypes.CDLL(None)
 
 
 class Begin(Protocol):
@@ -33,6 +39,7 @@ class Beside:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model-beside")
+        self._id = self._thread.submit(threading.get_native_id).result()
 
     def __call__(self, step: Callable[[], T]) -> Callable[[], T]:
         """Begin a step, with the gradient's and autocast's modes of the caller's thread."""
@@ -49,6 +56,24 @@ class Beside:
                 return step()
 
         return self._thread.submit(run).result
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Keep the caller on the core where it is, and the other thread off that core, meanwhile.
+
+        Woken from sleep, and at each hand-over of Python's lock, the kernel would put the one on
+        the core of the other, where they take turns for longer than a forward takes.
+        """
+        cores, here = os.sched_getaffinity(0), _LIBC.sched_getcpu()
+        # Where the kernel does not let us choose, it chooses.
+        with suppress(OSError):
+            os.sched_setaffinity(self._id, cores - {here} or cores)
+            os.sched_setaffinity(0, {here})
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.sched_setaffinity(0, cores)
 
 
 def results(steps: Sequence[Callable[[], T]], begin: Begin) -> list[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,10 @@ __all__ = ["AudioFeatures", "Caution", "ClipFeatures", "FaceFeatures", "TextFeat
 
 SHORT_SOUND_SECONDS = 0.5
 """Shorter sound is too little to hear a mood in (s)."""
+
+SOUND_NICENESS = 10
+"""Of the thread that hears: it takes less than pictures do, which follow one another, and so fills
+what they leave of the cores."""
 
 STAGES = ("features", "decode", "text", "audio", "face")
 """Keys of `ClipFeatures.timings_ms`."""
@@ -138,14 +143,13 @@ def _heard_and_seen(
 ) -> tuple[_Heard, FaceFeatures | None]:
     """Sound in a thread of its own, pictures meanwhile: neither needs the other until the end."""
     pictures: Pictures = []
-    with ThreadPoolExecutor(1, thread_name_prefix="sound") as beside:
-        hearing = beside.submit(_hear, reader)
-        try:
-            if openface_csv is None and reader.has_video:
-                pictures = faces_in(reader.frames(PICTURES_PER_SECOND), timings)
-        finally:
-            # Where both are at fault, the sound's fault is told, whichever is met first.
-            heard = hearing.result()
+    hearing = _sound_thread().submit(_hear, reader)
+    try:
+        if openface_csv is None and reader.has_video:
+            pictures = faces_in(reader.frames(PICTURES_PER_SECOND), timings)
+    finally:
+        # Where both are at fault, the sound's fault is told, whichever is met first.
+        heard = hearing.result()
     timings["audio"] = heard.milliseconds
     with timed(timings, "face"):
         if openface_csv is not None:
@@ -194,15 +198,25 @@ def _from_openface(csv: bytes, limits: DecodeLimits, clip_seconds: float) -> Fac
 
 
 def warm_up(face_threads: int = 1) -> None:
-    """Load what a process needs for itself: the tokenizer, and the tracker with its threads.
+    """Load what a process needs for itself: the tokenizer, and the tracker and the other threads.
 
     Args:
         face_threads: pictures of one clip that are looked at side by side from now on.
     """
     default_tokenizer()
+    # It starts here, as workers give up the right to be nicer.
+    _sound_thread().submit(int).result()
     _use_tracker(face_threads)
     nothing = Frame(np.zeros((480, 640, 3), np.uint8), seconds=0.0, index=0)
     tracker().analyse([nothing] * face_threads, pictures_per_second=PICTURES_PER_SECOND)
+
+
+@cache
+def _sound_thread() -> ThreadPoolExecutor:
+    """The thread that hears; one a process, for one clip at a time."""
+    return ThreadPoolExecutor(
+        1, thread_name_prefix="sound", initializer=os.nice, initargs=(SOUND_NICENESS,)
+    )
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -117,3 +119,27 @@ def test_few_clips_have_a_second_core_if_there_is_one(
         predictor.predict([make_sample(seed) for seed in range(clips)])
     assert len(names) == 2
     assert (len(set(names)) == 2) == expected
+
+
+def test_apart_each_thread_has_cores_that_the_other_has_not() -> None:
+    beside, cores = Beside(), os.sched_getaffinity(0)
+    if len(cores) == 1:
+        pytest.skip("there is no second core")
+    with beside.apart():
+        here, there = os.sched_getaffinity(0), beside(partial(os.sched_getaffinity, 0))()
+    assert len(here) == 1
+    assert there == cores - here
+    assert os.sched_getaffinity(0) == cores
+
+
+def test_after_an_error_the_caller_has_all_its_cores_again() -> None:
+    cores = os.sched_getaffinity(0)
+    with pytest.raises(ZeroDivisionError), Beside().apart():
+        1 / 0  # noqa: B018
+    assert os.sched_getaffinity(0) == cores
+
+
+def test_where_cores_cannot_be_chosen_the_steps_are_done_all_the_same() -> None:
+    beside = Beside()
+    with mock.patch("os.sched_setaffinity", side_effect=PermissionError), beside.apart():
+        assert beside(lambda: 5)() == 5
