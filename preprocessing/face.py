@@ -41,8 +41,7 @@ HELD_BYTES: Final = 32 * 1024 * 1024
 """Of a stretch's pictures that may wait: the decoder then waits, too."""
 
 NICENESS: Final = 2
-"""Of the threads that look for faces: the decoder, whom they all wait for, comes first, and the
-sound, which takes least, last (`preprocessing.features.SOUND_NICENESS`)."""
+"""Of the threads that look for faces: the decoder, whom they all wait for, comes first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,9 @@ __all__ = ["AudioFeatures", "Caution", "ClipFeatures", "FaceFeatures", "TextFeat
 SHORT_SOUND_SECONDS = 0.5
 """Shorter sound is too little to hear a mood in (s)."""
 
-SOUND_NICENESS = 10
-"""Of the thread that hears: it takes less than pictures do, which follow one another, and so fills
-what they leave of the cores."""
+SOUND_NICENESS = 2
+"""Of the thread that hears: as those that look for faces. Where it came before them a short clip's
+face was late, whose pictures follow one another; where it came last a long clip's sound was."""
 
 STAGES = ("features", "decode", "text", "audio", "face")
 """Keys of `ClipFeatures.timings_ms`."""
